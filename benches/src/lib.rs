@@ -1,0 +1,1 @@
+//! Benchmarks: the peers we are measured against, the clients that measure, the results.

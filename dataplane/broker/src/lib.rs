@@ -1,0 +1,1 @@
+//! One shard's MQTT: codec, sessions, topic index, routing and queues; bytes in, deliveries out.

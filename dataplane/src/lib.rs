@@ -1,0 +1,1 @@
+//! The shard loop and the process trunkline-dataplane.

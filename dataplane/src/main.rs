@@ -1,0 +1,2 @@
+//! The shard loop and the process trunkline-dataplane.
+fn main() {}

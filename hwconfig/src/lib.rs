@@ -1,0 +1,1 @@
+//! Hardware profiles: TOML in, a validated plan of ports, cores and memory out.

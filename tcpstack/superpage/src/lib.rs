@@ -1,0 +1,1 @@
+//! Mapped superpage regions, slabs of plain records and chunk pools.
