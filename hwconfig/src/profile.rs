@@ -1,0 +1,447 @@
+//! The sections of a profile and every key in them. This file is what can be configured.
+//!
+//! Table sizes are for the whole appliance; [`Profile::per_shard`] says what one shard gets.
+
+use crate::instance::{Instance, RunDir};
+use crate::keys::{Key, Preset, Rule, Section, sections};
+use crate::values::{Cidr, Mac};
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// One instance of the appliance, every rule checked and every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Version of the profile's language, [`crate::SCHEMA`].
+    pub schema: u32,
+    /// Name of the profile, for logs and `build_info`.
+    pub name: String,
+    /// Name of the running appliance; see [`Instance`].
+    pub instance: String,
+    /// The user-facing port.
+    pub port: Port,
+    /// The polling cores.
+    pub shards: Shards,
+    /// Table and pool sizes.
+    pub memory: Memory,
+    /// Timers of the TCP stack.
+    pub tcp: Tcp,
+    /// Limits of the MQTT broker.
+    pub mqtt: Mqtt,
+    /// What the appliance listens on.
+    pub listeners: Vec<Listener>,
+    /// The control plane.
+    pub control: Control,
+    /// The back-end network.
+    pub backend: Backend,
+    /// How the appliance ends.
+    pub stop: Stop,
+}
+
+/// How a shard spends a turn in which nothing arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Poll again at once. Lowest latency, a whole core each.
+    Poll,
+    /// Spin for some turns, then sleep in small growing steps.
+    Adaptive,
+}
+
+/// Which pages the tables may lie on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TierChoice {
+    /// Hugetlb pages; else transparent huge pages; else 4 KiB pages with a warning.
+    Best,
+    /// Hugetlb pages or no start.
+    Hugetlb,
+    /// 4 KiB pages, for comparisons.
+    Base,
+}
+
+/// What a listener does with the bytes of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenerKind {
+    /// MQTT 3.1.1 and 5.0.
+    Mqtt,
+    /// Sends everything back (RFC 862).
+    Echo,
+    /// Takes everything and answers nothing (RFC 863).
+    Discard,
+    /// Sends the first chunk back, then closes.
+    EchoOnce,
+}
+
+sections! {
+    /// The user-facing port, driven by DPDK: the kernel does not see it.
+    pub struct Port = "port" * 1 {
+        /// The device as EAL knows it: a PCI address bound to vfio-pci, or a virtual device that
+        /// eal_args create.
+        device: String, "EAL device", DEVICE, Preset::Required;
+        /// The Ethernet address of the stack. Without it the port's own is used. net_tap needs
+        /// one: the kernel's interface has the same address as the port behind it.
+        mac: Option<Mac>, "address", MAC, Preset::Absent;
+        /// Largest IP packet. Above 1500 every device on the link must agree.
+        mtu: u16, "bytes", Rule::Range(576, 9000), Preset::Number(1500);
+        /// Addresses that clients connect to, with their networks.
+        addresses: Vec<Cidr>, "address/prefix", ADDRESSES, Preset::Required;
+        /// Next hop for clients on other networks. Without it only the port's own networks are
+        /// reached.
+        gateway: Option<Ipv4Addr>, "address", ADDRESS, Preset::Absent;
+        /// Network namespace the dataplane joins before EAL starts, so that a virtual device's
+        /// kernel side lives there.
+        netns: Option<String>, "name", NAME, Preset::Absent;
+        /// Receive queues, hence transmit queues. Without it one for each shard. With fewer, the
+        /// shards that have none get their frames from the others by ring.
+        rx_queues: Option<u16>, "queues", Rule::Range(1, 64), Preset::Absent;
+        /// Receive descriptors a queue: how many frames may wait while a shard is busy with a
+        /// turn.
+        rx_slots: u16, "frames", Rule::Multiple(64, 8192, 32), Preset::Number(1024);
+        /// Transmit descriptors a queue.
+        tx_slots: u16, "frames", Rule::Multiple(64, 8192, 32), Preset::Number(1024);
+        /// Take frames for any Ethernet address. Needed when mac is not the port's own and the
+        /// driver cannot filter for it.
+        promiscuous: bool, "flag", Rule::Flag, Preset::Flag(false);
+        /// Let the port verify IPv4 and TCP checksums where it can. Software does it otherwise.
+        rx_checksum: bool, "flag", Rule::Flag, Preset::Flag(true);
+        /// Let the port compute IPv4 and TCP checksums where it can. Software does it otherwise.
+        tx_checksum: bool, "flag", Rule::Flag, Preset::Flag(true);
+        /// Let the port spread flows over the queues. Where it cannot, shards pass frames on in
+        /// software.
+        rss: bool, "flag", Rule::Flag, Preset::Flag(true);
+        /// Further arguments for EAL, such as the --vdev that makes a virtual device. The
+        /// dataplane itself sets cores, memory, file prefix and PCI addresses.
+        eal_args: Vec<String>, "arguments", EAL_ARGS, Preset::Empty;
+    } => PORT
+
+    /// The polling cores. Each owns a queue pair, its connections and its sessions.
+    pub struct Shards = "shards" * 1 {
+        /// One shard is pinned to each of these cores.
+        cores: Vec<u16>, "core numbers", CORES, Preset::Required;
+        /// What a shard does when nothing arrives: poll burns its core for the lowest latency,
+        /// adaptive sleeps.
+        idle: Idle, "policy", Rule::OneOf(&["poll", "adaptive"]), Preset::Text("adaptive");
+        /// Empty turns before an adaptive shard begins to sleep. 2,000 turns are some 200 µs:
+        /// longer than the gaps within a busy connection.
+        spin_turns: u32, "turns", Rule::Range(0, 100_000_000), Preset::Number(2_000);
+        /// Longest sleep of an adaptive shard, hence the most it adds to a latency. Must stay
+        /// well below the millisecond of housekeeping.
+        sleep_us_max: u32, "µs", Rule::Range(1, 1_000), Preset::Number(100);
+        /// Most frames taken from a queue in a turn. 32 hides the misses of one frame behind the
+        /// work on the others; more only adds latency.
+        batch_frames: u16, "frames", Rule::Range(1, 64), Preset::Number(32);
+    } => SHARDS
+
+    /// Sizes of all tables and pools. Nothing is allocated after the start, so these are the
+    /// limits; `trunkline check` shows what they cost.
+    pub struct Memory = "memory" * 1 {
+        /// Pages for the tables. hugetlb refuses to start without reserved huge pages, best
+        /// takes what there is and says so.
+        tier: TierChoice, "policy", Rule::OneOf(&["best", "hugetlb", "base"]), Preset::Text("best");
+        /// Bind all memory to this NUMA node: the port's. Without it the kernel places pages
+        /// where they are first touched.
+        numa_node: Option<u16>, "node", Rule::Range(0, 63), Preset::Absent;
+        /// Huge-page memory that EAL takes for its own: mbufs and device rings.
+        eal_mb: u32, "MiB", Rule::Multiple(16, 65_536, 2), Preset::Number(96);
+        /// Packet buffers of all shards together. They only hold frames between the port and a
+        /// turn: connections keep none.
+        mbufs: u32, "buffers", Rule::Range(512, 4_194_304), Preset::Number(16_384);
+        /// TCP connections open at a time.
+        connections: u32, "records", Rule::Range(1, 100_000_000), Preset::Number(65_536);
+        /// Half-open connections. When full the oldest is evicted and counted.
+        syn_entries: u32, "records", Rule::Range(16, 16_777_216), Preset::Number(8_192);
+        /// Connections in TIME-WAIT. When full the oldest is evicted and counted.
+        time_wait_entries: u32, "records", Rule::Range(16, 16_777_216), Preset::Number(32_768);
+        /// Connections that may have unacknowledged data at a time: only those hold loss and
+        /// congestion state. When none is free output waits.
+        flights: u32, "records", Rule::Range(16, 100_000_000), Preset::Number(16_384);
+        /// TCP chunks: data sent and not yet acknowledged, received and not yet taken. When
+        /// empty, segments are dropped unacknowledged and counted.
+        chunks: u32, "chunks", Rule::Range(64, 268_435_456), Preset::Number(65_536);
+        /// Bytes in a TCP chunk: small ones waste less on small messages, large ones cost fewer
+        /// steps on streams.
+        chunk_bytes: u32, "bytes", Rule::Multiple(128, 4_096, 64), Preset::Number(512);
+        /// Most bytes a connection may have received and not taken: the largest window offered.
+        receive_buffer_bytes: u32, "bytes", Rule::Range(4_096, 16_777_216),
+            Preset::Number(262_144);
+        /// Most bytes a connection may have in flight or waiting to be sent.
+        send_buffer_bytes: u32, "bytes", Rule::Range(4_096, 16_777_216), Preset::Number(262_144);
+        /// Link-layer neighbours (ARP). Clients behind the gateway need none of their own.
+        neighbors: u32, "records", Rule::Range(8, 1_048_576), Preset::Number(1_024);
+        /// MQTT sessions, connected or kept for their expiry.
+        sessions: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
+        /// MQTT subscriptions of all sessions.
+        subscriptions: u32, "records", Rule::Range(0, 400_000_000), Preset::Number(131_072);
+        /// Distinct MQTT topic filters.
+        filters: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
+        /// MQTT messages held: queued, in flight, retained.
+        messages: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
+        /// MQTT chunks of 256 bytes: topics, payloads and properties of the messages held.
+        message_chunks: u32, "chunks", Rule::Range(0, 268_435_456), Preset::Number(131_072);
+        /// Places of messages in the queues of sessions: one message waiting for N sessions
+        /// takes N.
+        deliveries: u32, "records", Rule::Range(0, 400_000_000), Preset::Number(131_072);
+        /// MQTT strings chunks of 32 bytes: client ids and topic filters.
+        string_chunks: u32, "chunks", Rule::Range(0, 400_000_000), Preset::Number(262_144);
+        /// Topics that have a retained message.
+        retained: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(16_384);
+    } => MEMORY
+
+    /// Timers of the TCP stack.
+    pub struct Tcp = "tcp" * 1 {
+        /// How long a closed connection keeps its ports from being mistaken. RFC 9293 says twice
+        /// the maximum segment lifetime; 60 s is what Linux keeps.
+        time_wait_ms: u32, "ms", Rule::Range(1_000, 240_000), Preset::Number(60_000);
+        /// How long a connection that closed first waits for the peer's FIN.
+        fin_wait_2_ms: u32, "ms", Rule::Range(1_000, 3_600_000), Preset::Number(60_000);
+        /// Silence before keep-alive probes begin; 0 turns them off. MQTT has a keep-alive of its
+        /// own, so RFC 1122's two hours stand.
+        keepalive_idle_ms: u32, "ms", Rule::Range(0, 86_400_000), Preset::Number(7_200_000);
+        /// Time between two keep-alive probes.
+        keepalive_interval_ms: u32, "ms", Rule::Range(1_000, 3_600_000), Preset::Number(75_000);
+        /// Unanswered keep-alive probes before the connection is given up.
+        keepalive_probes: u8, "probes", Rule::Range(1, 50), Preset::Number(9);
+        /// How long data may stay unacknowledged before the connection is given up: RFC 1122
+        /// asks for at least 100 s.
+        user_timeout_ms: u32, "ms", Rule::Range(10_000, 3_600_000), Preset::Number(300_000);
+        /// Times a SYN or SYN-ACK is sent again.
+        syn_retries: u8, "times", Rule::Range(0, 10), Preset::Number(5);
+    } => TCP
+
+    /// Limits of the MQTT broker.
+    pub struct Mqtt = "mqtt" * 1 {
+        /// Let anyone in who reaches an MQTT listener. There is no authentication yet, so a
+        /// profile with such a listener must say true, knowingly.
+        allow_anonymous: bool, "flag", Rule::Flag, Preset::Flag(false);
+        /// Largest packet accepted; told to MQTT 5 clients as Maximum Packet Size.
+        packet_bytes_max: u32, "bytes", Rule::Range(1_024, 268_435_455),
+            Preset::Number(1_048_576);
+        /// Time from accept to a complete CONNECT.
+        connect_timeout_ms: u32, "ms", Rule::Range(100, 600_000), Preset::Number(10_000);
+        /// Longest time a session outlives its connection; longer wishes are cut to it.
+        session_expiry_max_s: u32, "s", Rule::Range(0, 31_536_000), Preset::Number(604_800);
+        /// Unacknowledged QoS 1 messages a client may have towards us: Receive Maximum.
+        receive_maximum: u16, "messages", Rule::Range(1, 65_535), Preset::Number(64);
+        /// Unacknowledged QoS 1 messages we have towards a client, if it allows as many.
+        inflight_max: u16, "messages", Rule::Range(1, 65_535), Preset::Number(64);
+        /// Topic aliases a client may set.
+        topic_alias_maximum: u16, "aliases", Rule::Range(0, 1_024), Preset::Number(16);
+        /// Messages waiting for one session. Beyond it QoS 0 drops the oldest; an offline session
+        /// refuses the newest QoS 1.
+        session_queue_messages: u32, "messages", Rule::Range(1, 1_000_000), Preset::Number(1_000);
+    } => MQTT
+
+    /// What the appliance listens on, at every address of the port.
+    pub struct Listener = "listeners" * 64 {
+        /// TCP port.
+        port: u16, "port", Rule::Range(1, 65_535), Preset::Required;
+        /// What is spoken there.
+        kind: ListenerKind, "protocol", Rule::OneOf(&["mqtt", "echo", "discard", "echo-once"]),
+            Preset::Required;
+    } => LISTENERS
+
+    /// The control plane. A change here needs no restart of the dataplane.
+    pub struct Control = "control" * 1 {
+        /// Where /metrics, /healthz and /readyz are served by the kernel's network. Loopback or
+        /// the back-end address: there is no authentication.
+        metrics_listen: SocketAddr, "address:port", SOCKET, Preset::Text("127.0.0.1:9464");
+        /// A shard whose heartbeat is older than this is reported as stalled. It beats every
+        /// millisecond.
+        stall_ms: u32, "ms", Rule::Range(50, 60_000), Preset::Number(2_000);
+        /// Longest pause before a dataplane that exited is started again. Pauses double from
+        /// 250 ms.
+        restart_pause_ms_max: u32, "ms", Rule::Range(250, 600_000), Preset::Number(10_000);
+        /// How long a dataplane may take from its start to ready.
+        start_ms_max: u32, "ms", Rule::Range(1_000, 600_000), Preset::Number(60_000);
+    } => CONTROL
+
+    /// The back-end network: the second NIC, which stays with the kernel.
+    pub struct Backend = "backend" * 1 {
+        /// Interface towards the other nodes and the operators.
+        interface: Option<String>, "interface", INTERFACE, Preset::Absent;
+    } => BACKEND
+
+    /// How the appliance ends.
+    pub struct Stop = "stop" * 1 {
+        /// Time to tell all clients and close their connections; those still open afterwards get
+        /// a reset.
+        drain_ms: u32, "ms", Rule::Range(0, 600_000), Preset::Number(5_000);
+    } => STOP
+}
+
+/// Keys at the top of a profile.
+const ROOT: Section = Section {
+    path: "",
+    count_max: 1,
+    about: " What the profile is.",
+    keys: &[
+        Key {
+            name: "schema",
+            unit: "version",
+            rule: Rule::Range(crate::SCHEMA as i64, crate::SCHEMA as i64),
+            preset: Preset::Required,
+            why: " Version of the profile's language. Another one is refused, never guessed at.",
+        },
+        Key {
+            name: "name",
+            unit: "name",
+            rule: NAME,
+            preset: Preset::Required,
+            why: " Name of the profile, for logs and build_info.",
+        },
+        Key {
+            name: "instance",
+            unit: "name",
+            rule: Rule::Text(Instance::FORM, |text| Instance::parse(text).is_some()),
+            preset: Preset::Text("dev"),
+            why: " Name of the running appliance; --instance overrides it. Every text of a profile \
+                  may say {instance}, so that two can run side by side.",
+        },
+    ],
+};
+
+/// Every section, in the order of the reference.
+pub const SECTIONS: &[Section] =
+    &[ROOT, PORT, SHARDS, MEMORY, TCP, MQTT, LISTENERS, CONTROL, BACKEND, STOP];
+
+const DEVICE: Rule =
+    Rule::Text("a PCI address such as 0000:03:00.0 or a virtual device such as net_tap0", |text| {
+        is_pci_address(text) || is_virtual_device(text)
+    });
+const MAC: Rule = Rule::Text(Mac::FORM, |text| text.parse::<Mac>().is_ok());
+const CIDR: Rule = Rule::Text(Cidr::FORM, |text| text.parse::<Cidr>().is_ok());
+const ADDRESSES: Rule = Rule::List(1, 32, &CIDR);
+const ADDRESS: Rule =
+    Rule::Text("an IPv4 address such as 10.77.0.2", |text| text.parse::<Ipv4Addr>().is_ok());
+const SOCKET: Rule = Rule::Text("an address and port such as 127.0.0.1:9464", |text| {
+    text.parse::<SocketAddr>().is_ok()
+});
+const NAME: Rule = Rule::Text("1 to 64 letters, digits, dashes, underscores or dots", |text| {
+    let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(clean) && !text.starts_with('.')
+});
+const INTERFACE: Rule = Rule::Text("the name of a network interface, 1 to 15 characters", |text| {
+    let clean = |c: char| c.is_ascii_graphic() && c != '/' && c != ':';
+    (1..=15).contains(&text.len()) && text.chars().all(clean) && text != "." && text != ".."
+});
+const EAL_ARGS: Rule = Rule::List(
+    0,
+    32,
+    &Rule::Text("one argument beginning with a dash, 256 bytes at most", |text| {
+        let clean = |c: char| !c.is_control();
+        text.starts_with('-') && text.len() <= 256 && text.chars().all(clean)
+    }),
+);
+const CORES: Rule = Rule::List(1, 64, &Rule::Range(0, 1_023));
+
+fn is_pci_address(text: &str) -> bool {
+    let hex =
+        |part: &str, digits| part.len() == digits && part.chars().all(|c| c.is_ascii_hexdigit());
+    let Some((bus, function)) = text.rsplit_once('.') else { return false };
+    let parts: Vec<&str> = bus.split(':').collect();
+    let is_function = matches!(function.as_bytes(), [b'0'..=b'7']);
+    is_function && matches!(parts[..], [a, b, c] if hex(a, 4) && hex(b, 2) && hex(c, 2))
+}
+
+fn is_virtual_device(text: &str) -> bool {
+    let clean = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_driver = text.starts_with("net_") || text.starts_with("virtio_user");
+    is_driver && text.len() <= 32 && text.chars().all(clean)
+}
+
+impl Profile {
+    /// The instance as a checked name.
+    pub fn instance(&self) -> Instance {
+        Instance::parse(&self.instance).expect("a profile's instance was checked when it was read")
+    }
+
+    /// Where both processes of this instance meet, unless the user names another directory.
+    pub fn run_dir(&self) -> RunDir {
+        RunDir::of(&self.instance())
+    }
+
+    /// How many shards there are: one for each core.
+    pub fn shard_count(&self) -> u16 {
+        u16::try_from(self.shards.cores.len()).expect("at most 64 cores were checked")
+    }
+
+    /// Queue pairs of the port.
+    pub fn queue_count(&self) -> u16 {
+        self.port.rx_queues.unwrap_or_else(|| self.shard_count())
+    }
+
+    /// What one shard gets of a table of `total` records.
+    ///
+    /// Flows and client ids are spread by hash, so a shard's part is a binomial with a standard
+    /// deviation below √(total/shards). Six of them on top make a refusal by the fullest shard,
+    /// while the appliance as a whole has room, too rare to meet.
+    pub fn per_shard(&self, total: u32) -> u32 {
+        let shards = u32::from(self.shard_count());
+        if shards == 1 {
+            return total;
+        }
+        let mean = total.div_ceil(shards);
+        mean.saturating_add(6 * (mean.isqrt() + 1)).min(total)
+    }
+
+    /// Digest of everything the dataplane acts on, the same on every machine and build.
+    ///
+    /// [`Profile::control`] and [`Profile::backend`] are left out: only the control plane reads
+    /// them, and a change there must not look like another dataplane.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut canonical = toml::Table::try_from(self).expect("a profile is plain TOML values");
+        canonical.remove("control");
+        canonical.remove("backend");
+        let text = canonical.to_string();
+        let mut digest = [0; 32];
+        for (half, key) in digest.chunks_exact_mut(16).zip([(0, 0), (1, 1)]) {
+            let mut hasher = SipHasher24::new_with_keys(key.0, key.1);
+            hasher.write(text.as_bytes());
+            half.copy_from_slice(&hasher.finish128().as_bytes());
+        }
+        digest
+    }
+
+    /// What is allowed but should be known before users come.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.mqtt.allow_anonymous && self.port.is_pci() {
+            warnings.push(
+                "mqtt.allow_anonymous = true: anyone who reaches the port may publish and \
+                 subscribe anything; restrict who can reach it"
+                    .to_owned(),
+            );
+        }
+        if !self.control.metrics_listen.ip().is_loopback() {
+            warnings.push(format!(
+                "control.metrics_listen = \"{}\": /metrics has no authentication; keep this \
+                 address on a network of operators",
+                self.control.metrics_listen
+            ));
+        }
+        warnings
+    }
+}
+
+impl Port {
+    /// Whether the device is real hardware, by PCI address.
+    pub fn is_pci(&self) -> bool {
+        is_pci_address(&self.device)
+    }
+}
+
+impl ListenerKind {
+    /// The word that a profile uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ListenerKind::Mqtt => "mqtt",
+            ListenerKind::Echo => "echo",
+            ListenerKind::Discard => "discard",
+            ListenerKind::EchoOnce => "echo-once",
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What no single key can say: sums, subsets, and rules between sections.
+
+use crate::memory::MESSAGE_CHUNK_BYTES;
+use crate::profile::{ListenerKind, Profile};
+use crate::source::Source;
+use std::collections::HashSet;
+
+/// EAL options that the dataplane sets itself, from other keys.
+const EAL_ARGS_OWN: &[&str] = &[
+    "-l",
+    "-c",
+    "-m",
+    "-a",
+    "--lcores",
+    "--main-lcore",
+    "--in-memory",
+    "--file-prefix",
+    "--huge-dir",
+    "--no-huge",
+    "--no-pci",
+    "--allow",
+    "--socket-mem",
+    "--iova-mode",
+    "--proc-type",
+];
+
+/// Notes every rule that `profile` breaks.
+pub(crate) fn check(profile: &Profile, source: &mut Source<'_>) {
+    check_addresses(profile, source);
+    check_port(profile, source);
+    check_shards(profile, source);
+    check_buffers(profile, source);
+    check_mbufs(profile, source);
+    check_mqtt(profile, source);
+    check_listeners(profile, source);
+}
+
+fn check_addresses(profile: &Profile, source: &mut Source<'_>) {
+    let addresses = &profile.port.addresses;
+    let mut seen = HashSet::new();
+    for cidr in addresses {
+        if !seen.insert(cidr.address) {
+            let limit = format!("{} stands twice", cidr.address);
+            source.refuse("port.addresses", cidr, &limit);
+        }
+    }
+    let Some(gateway) = profile.port.gateway else { return };
+    if !addresses.iter().any(|cidr| cidr.contains(gateway)) {
+        let limit = "must be on the network of one of port.addresses";
+        source.refuse("port.gateway", &gateway, limit);
+    } else if addresses.iter().any(|cidr| cidr.address == gateway) {
+        source.refuse("port.gateway", &gateway, "is the port's own address");
+    }
+}
+
+fn check_port(profile: &Profile, source: &mut Source<'_>) {
+    let port = &profile.port;
+    if let Some(queues) = port.rx_queues
+        && queues > profile.shard_count()
+    {
+        let limit = format!(
+            "at most {}: one queue for each of shards.cores, else nobody polls it",
+            profile.shard_count()
+        );
+        source.refuse("port.rx_queues", &queues, &limit);
+    }
+    for arg in &port.eal_args {
+        let name = arg.split('=').next().unwrap_or_default();
+        if EAL_ARGS_OWN.contains(&name) {
+            let limit = format!("{name} is set by the dataplane; leave it out");
+            source.refuse("port.eal_args", arg, &limit);
+        }
+    }
+    let makes_device = |arg: &String| {
+        arg.strip_prefix("--vdev=").is_some_and(|d| d.split(',').next() == Some(&port.device))
+    };
+    if !port.is_pci() && !port.eal_args.iter().any(makes_device) {
+        let limit = format!("port.eal_args must create it: \"--vdev={},…\"", port.device);
+        source.refuse("port.device", &port.device, &limit);
+    }
+}
+
+fn check_shards(profile: &Profile, source: &mut Source<'_>) {
+    let cores = &profile.shards.cores;
+    let unique: HashSet<_> = cores.iter().collect();
+    if unique.len() != cores.len() {
+        source.refuse("shards.cores", &"", "a core stands twice; each shard needs one of its own");
+    }
+    let slots = profile.port.rx_slots.min(profile.port.tx_slots);
+    let batch = profile.shards.batch_frames;
+    if u32::from(batch) * 4 > u32::from(slots) {
+        let limit = format!(
+            "at most {}: a quarter of port.rx_slots and port.tx_slots, so that the port can go on \
+             while a batch is worked on",
+            slots / 4
+        );
+        source.refuse("shards.batch_frames", &batch, &limit);
+    }
+}
+
+fn check_buffers(profile: &Profile, source: &mut Source<'_>) {
+    let memory = &profile.memory;
+    let buffers = [
+        ("memory.receive_buffer_bytes", memory.receive_buffer_bytes),
+        ("memory.send_buffer_bytes", memory.send_buffer_bytes),
+    ];
+    let window_min = 2 * u32::from(profile.port.mtu);
+    for (key, bytes) in buffers {
+        if bytes < window_min {
+            let limit = format!("at least {window_min}: two segments of port.mtu");
+            source.refuse(key, &bytes, &limit);
+        }
+    }
+    let shard_bytes = u64::from(profile.per_shard(memory.chunks)) * u64::from(memory.chunk_bytes);
+    let one = u64::from(memory.receive_buffer_bytes) + u64::from(memory.send_buffer_bytes);
+    if shard_bytes < 2 * one {
+        let limit = format!(
+            "a shard's chunks hold {shard_bytes} bytes, but two connections with full buffers \
+             need {}; give more chunks or smaller buffers",
+            2 * one
+        );
+        source.refuse("memory.chunks", &memory.chunks, &limit);
+    }
+    if memory.flights > memory.connections {
+        let limit = format!("at most memory.connections = {}", memory.connections);
+        source.refuse("memory.flights", &memory.flights, &limit);
+    }
+}
+
+fn check_mbufs(profile: &Profile, source: &mut Source<'_>) {
+    let memory = &profile.memory;
+    let mbufs_min = profile.mbufs_min();
+    if u64::from(memory.mbufs) < mbufs_min {
+        let limit = format!(
+            "at least {mbufs_min}: {} queue(s) × (port.rx_slots + port.tx_slots) + {} shard(s) × \
+             4 × shards.batch_frames",
+            profile.queue_count(),
+            profile.shard_count()
+        );
+        source.refuse("memory.mbufs", &memory.mbufs, &limit);
+    }
+    let eal_mb_min = profile.eal_mb_min();
+    if u64::from(memory.eal_mb) < eal_mb_min {
+        let limit = format!(
+            "at least {eal_mb_min} MiB: memory.mbufs × (data room + overhead), device rings, 16 \
+             MiB of EAL's own"
+        );
+        source.refuse("memory.eal_mb", &memory.eal_mb, &limit);
+    }
+}
+
+fn check_mqtt(profile: &Profile, source: &mut Source<'_>) {
+    if !profile.listeners.iter().any(|listener| listener.kind == ListenerKind::Mqtt) {
+        return;
+    }
+    if !profile.mqtt.allow_anonymous {
+        let limit = "there is no authentication yet, so no client could connect: say \
+                     allow_anonymous = true to let in anyone who reaches the port, or remove the \
+                     mqtt listeners";
+        source.refuse("mqtt.allow_anonymous", &false, limit);
+    }
+    let memory = &profile.memory;
+    let tables = [
+        ("memory.sessions", memory.sessions),
+        ("memory.subscriptions", memory.subscriptions),
+        ("memory.filters", memory.filters),
+        ("memory.messages", memory.messages),
+        ("memory.deliveries", memory.deliveries),
+        ("memory.string_chunks", memory.string_chunks),
+        ("memory.message_chunks", memory.message_chunks),
+    ];
+    for (key, count) in tables {
+        if count == 0 {
+            source.refuse(key, &count, "must not be 0 with an mqtt listener");
+        }
+    }
+    let shard_bytes = u64::from(profile.per_shard(memory.message_chunks)) * MESSAGE_CHUNK_BYTES;
+    if u64::from(profile.mqtt.packet_bytes_max) * 4 > shard_bytes {
+        let limit = format!(
+            "at most {}: a shard's message chunks must hold four such packets",
+            shard_bytes / 4
+        );
+        source.refuse("mqtt.packet_bytes_max", &profile.mqtt.packet_bytes_max, &limit);
+    }
+}
+
+fn check_listeners(profile: &Profile, source: &mut Source<'_>) {
+    if profile.listeners.is_empty() {
+        source.refuse("listeners", &"[]", "at least one [[listeners]] with port and kind");
+    }
+    let mut seen = HashSet::new();
+    for (index, listener) in profile.listeners.iter().enumerate() {
+        if !seen.insert(listener.port) {
+            let key = format!("listeners[{index}].port");
+            source.refuse(&key, &listener.port, "another listener has this port");
+        }
+    }
+}
