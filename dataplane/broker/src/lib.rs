@@ -1,1 +1,4 @@
 //! One shard's MQTT: codec, sessions, topic index, routing and queues; bytes in, deliveries out.
+#![forbid(unsafe_code)]
+
+pub mod codec;
