@@ -1,1 +1,55 @@
-//! The only door to DPDK: EAL, ports, queues, mempools and mbufs as owned types, and their in-memory twin.
+//! The only door to DPDK: EAL, ports, queues, mempools and mbufs as owned types, and an in-memory
+//! twin of a port, so that everything above runs without DPDK as well.
+//!
+//! # The layers
+//!
+//! ```text
+//!   shard loop:   receive(&mut RxBatch) ─▶ frames ─▶ … ─▶ reserve(&mut TxBatch, len) ─▶ send
+//!                 └──────────────────────── PortQueue ─────────────────────────────────┘
+//!                          │ one RX and one TX queue with the same index
+//!        ┌─────────────────┴──────────────┐
+//!   dpdk: Eal ◀ Mempool ◀ Port ◀ queue    twin: two ends of a wire in memory,
+//!   (feature `dpdk`, on by default)       with seeded loss, reordering, duplication
+//! ```
+//!
+//! - **A queue is owned by one thread.** [`PortQueue`] is `Send` and handed out once, so two threads
+//!   cannot poll the same ring: DPDK's most dangerous rule is a property of the types.
+//! - **Frames live in batches.** A received frame is valid until the next `receive` into the same
+//!   batch, a reserved one until it is sent or the batch is cleared. No mbuf outlives its batch, so
+//!   nothing above can keep one, and none can leak.
+//! - **Order of ending.** A queue keeps its port open, a port and a batch keep their mempool, and all
+//!   keep EAL. Whatever the order of drops, the device is stopped and closed when the port and all
+//!   its queues are gone, then the pool is freed, then EAL cleans up.
+//! - **Ask, then look.** [`PortConfig`] says what is wanted; [`PortFacts`] says what the port gave.
+//!   Refusals are [`PortError`]s that name the port, the value, the limit and a way out.
+//!
+//! # Code map
+//!
+//! | file | holds |
+//! |---|---|
+//! | `batch` | [`RxBatch`], [`TxBatch`]: up to [`BATCH_FRAMES_MAX`] frames, whoever owns their memory |
+//! | `queue` | [`PortQueue`], [`QueueCounters`] |
+//! | `port` | plain facts about ports: configuration, offloads, link, statistics |
+//! | `checksum` | Internet checksums for ports and for the twin |
+//! | `twin` | the in-memory wire |
+//! | `clock` | nanoseconds from the time stamp counter |
+//! | `dpdk` | everything that calls DPDK |
+//!
+//! Without the feature `dpdk` nothing links against DPDK and only the twin exists.
+
+mod batch;
+mod checksum;
+pub mod clock;
+#[cfg(feature = "dpdk")]
+mod dpdk;
+mod port;
+mod queue;
+pub mod twin;
+
+pub use batch::{BATCH_FRAMES_MAX, RxBatch, RxChecksum, TxBatch, TxChecksum};
+#[cfg(feature = "dpdk")]
+pub use dpdk::{
+    Eal, EalError, Mempool, MempoolConfig, MempoolError, Port, PortError, ThreadRegistration,
+};
+pub use port::{Link, Offloads, PortConfig, PortFacts, PortId, PortStats, QueueId};
+pub use queue::{PortQueue, QueueCounters};
