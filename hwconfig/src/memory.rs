@@ -36,21 +36,29 @@ pub const LINK_BYTES: u64 = 32;
 pub const SESSION_BYTES: u64 = 96;
 /// Where a client id lives: an entry of the directory on its home shard.
 pub const DIRECTORY_BYTES: u64 = 24;
+/// An MQTT connection with something in progress.
+pub const ACTIVE_LINK_BYTES: u64 = 64;
 /// An MQTT subscription.
-pub const SUBSCRIPTION_BYTES: u64 = 16;
+pub const SUBSCRIPTION_BYTES: u64 = 24;
 /// A distinct topic filter.
-pub const FILTER_BYTES: u64 = 40;
-/// A chunk for client ids and topic filters.
-pub const STRING_CHUNK_BYTES: u64 = 32;
+pub const FILTER_BYTES: u64 = 24;
+/// A node of a wildcard tree: a topic level.
+pub const TREE_NODE_BYTES: u64 = 48;
+/// A distinct Subscription Identifier.
+pub const IDENTIFIER_BYTES: u64 = 8;
+/// A unit for texts: client ids, filters, topics, topic levels.
+pub const TEXT_UNIT_BYTES: u64 = 32;
 /// A message held.
-pub const MESSAGE_BYTES: u64 = 48;
-/// A chunk for topics, payloads and properties of messages.
-pub const MESSAGE_CHUNK_BYTES: u64 = 256;
+pub const MESSAGE_BYTES: u64 = 40;
 /// A message's place in a session's queue.
 pub const DELIVERY_BYTES: u64 = 16;
-/// A topic with a retained message.
-pub const RETAINED_BYTES: u64 = 24;
+/// A chunk of acknowledgements.
+pub const OUTPUT_CHUNK_BYTES: u64 = 64;
+/// An acknowledgement that waits for another shard.
+pub const PENDING_BYTES: u64 = 32;
 
+/// What EAL takes besides `memory.eal_mb`, in huge pages.
+pub const EAL_SPARE_PAGES: u64 = 2;
 /// `rte_mbuf` with its headroom, and what the mempool puts around each element.
 pub const MBUF_OVERHEAD_BYTES: u64 = 128 + 128 + 64;
 /// Descriptors and software rings of the driver, a slot: the largest of the drivers we know.
@@ -149,13 +157,13 @@ impl fmt::Display for Plan {
         }
         writeln!(
             f,
-            "{} connections, {} sessions on {} shard(s): {:.1} MiB = {} huge pages of 2 MiB",
+            "connections: {}, sessions: {}, on {} shard(s): {:.1} MiB",
             self.connections,
             self.sessions,
             self.shards,
-            mebibytes(self.bytes()),
-            self.hugepages()
+            mebibytes(self.bytes())
         )?;
+        writeln!(f, "hugepages: {} of 2 MiB for everything", self.hugepages())?;
         write!(
             f,
             "a connection takes {} bytes, an MQTT session {} more (shared pools included)",
@@ -264,7 +272,7 @@ fn add_port(sum: &mut Sum<'_>) {
         records_per_shard: u64::from(sum.profile.memory.mbufs)
             / u64::from(sum.profile.shard_count()),
         record_bytes: sum.profile.mbuf_data_bytes() + MBUF_OVERHEAD_BYTES,
-        bytes: u64::from(sum.profile.memory.eal_mb) << 20,
+        bytes: (u64::from(sum.profile.memory.eal_mb) << 20) + EAL_SPARE_PAGES * HUGEPAGE_BYTES,
         reason: "memory.eal_mb: packet buffers, device rings, EAL's own",
     });
 }
@@ -302,17 +310,32 @@ fn add_mqtt(sum: &mut Sum<'_>) {
     sum.spread(Owner::Mqtt, "sessions", memory.sessions, SESSION_BYTES, "memory.sessions");
     let why = "one for each session, on its home shard";
     sum.spread(Owner::Mqtt, "client id directory", directory, DIRECTORY_BYTES, why);
+    let why = "memory.active_links: only connections with something in progress";
+    sum.spread(Owner::Mqtt, "active links", memory.active_links, ACTIVE_LINK_BYTES, why);
     let why = "memory.subscriptions";
     sum.spread(Owner::Mqtt, "subscriptions", memory.subscriptions, SUBSCRIPTION_BYTES, why);
-    sum.spread(Owner::Mqtt, "topic filters", memory.filters, FILTER_BYTES, "memory.filters");
-    let why = "memory.string_chunks: client ids and filters";
-    sum.spread(Owner::Mqtt, "strings", memory.string_chunks, STRING_CHUNK_BYTES, why);
-    sum.spread(Owner::Mqtt, "messages", memory.messages, MESSAGE_BYTES, "memory.messages");
-    let why = "memory.message_chunks: topics and payloads";
-    sum.spread(Owner::Mqtt, "message chunks", memory.message_chunks, MESSAGE_CHUNK_BYTES, why);
+    let why = "memory.filters, and the text of each";
+    let size = FILTER_BYTES + TEXT_UNIT_BYTES;
+    sum.spread(Owner::Mqtt, "topic filters", memory.filters, size, why);
+    let why = "memory.wildcard_nodes, own and of other shards";
+    let size = 2 * (TREE_NODE_BYTES + TEXT_UNIT_BYTES);
+    sum.spread(Owner::Mqtt, "wildcard trees", memory.wildcard_nodes, size, why);
+    let why = "memory.identifiers";
+    sum.spread(Owner::Mqtt, "identifiers", memory.identifiers, IDENTIFIER_BYTES, why);
+    let why = "memory.messages, and the topic of each";
+    let size = MESSAGE_BYTES + TEXT_UNIT_BYTES;
+    sum.spread(Owner::Mqtt, "messages", memory.messages, size, why);
+    let (why, size) = ("memory.payload_units", u64::from(memory.payload_unit_bytes));
+    sum.spread(Owner::Mqtt, "payload units", memory.payload_units, size, why);
     let why = "memory.deliveries: one for each session a message waits for";
     sum.spread(Owner::Mqtt, "deliveries", memory.deliveries, DELIVERY_BYTES, why);
-    sum.spread(Owner::Mqtt, "retained", memory.retained, RETAINED_BYTES, "memory.retained");
+    let why = "memory.retained: the topic levels";
+    let size = 4 * (TREE_NODE_BYTES + TEXT_UNIT_BYTES);
+    sum.spread(Owner::Mqtt, "retained", memory.retained, size, why);
+    let why = "memory.output_chunks: answers waiting to be sent";
+    sum.spread(Owner::Mqtt, "output chunks", memory.output_chunks, OUTPUT_CHUNK_BYTES, why);
+    let why = "memory.pending: acknowledgements waiting for another shard";
+    sum.spread(Owner::Mqtt, "pending", memory.pending, PENDING_BYTES, why);
 }
 
 #[cfg(test)]

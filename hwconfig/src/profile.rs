@@ -171,24 +171,35 @@ sections! {
         /// Most bytes a connection may have in flight or waiting to be sent.
         send_buffer_bytes: u32, "bytes", Rule::Range(4_096, 16_777_216), Preset::Number(262_144);
         /// Link-layer neighbours (ARP). Clients behind the gateway need none of their own.
-        neighbors: u32, "records", Rule::Range(8, 1_048_576), Preset::Number(1_024);
+        neighbors: u32, "records", Rule::Range(8, 32_768), Preset::Number(1_024);
         /// MQTT sessions, connected or kept for their expiry.
         sessions: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
+        /// MQTT connections with something in progress: half a packet received, bytes waiting to
+        /// be sent. Idle ones need none; beyond it connections wait.
+        active_links: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(16_384);
         /// MQTT subscriptions of all sessions.
         subscriptions: u32, "records", Rule::Range(0, 400_000_000), Preset::Number(131_072);
         /// Distinct MQTT topic filters.
         filters: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
-        /// MQTT messages held: queued, in flight, retained.
+        /// Nodes of the wildcard trees: about one for each topic level of distinct wildcard
+        /// filters.
+        wildcard_nodes: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
+        /// Distinct MQTT 5 Subscription Identifiers in use.
+        identifiers: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(16_384);
+        /// MQTT messages held: queued, in flight, retained, wills, half received.
         messages: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
-        /// MQTT chunks of 256 bytes: topics, payloads and properties of the messages held.
-        message_chunks: u32, "chunks", Rule::Range(0, 268_435_456), Preset::Number(131_072);
-        /// Places of messages in the queues of sessions: one message waiting for N sessions
-        /// takes N.
-        deliveries: u32, "records", Rule::Range(0, 400_000_000), Preset::Number(131_072);
-        /// MQTT strings chunks of 32 bytes: client ids and topic filters.
-        string_chunks: u32, "chunks", Rule::Range(0, 400_000_000), Preset::Number(262_144);
+        /// Units of payload memory: a message takes whole units.
+        payload_units: u32, "units", Rule::Range(0, 268_435_456), Preset::Number(131_072);
+        /// Bytes in a unit of payload memory: small ones waste less on small messages.
+        payload_unit_bytes: u32, "bytes", Rule::Multiple(64, 4_096, 64), Preset::Number(256);
+        /// Places of messages in the queues of sessions: a message waiting for N sessions takes N.
+        deliveries: u32, "records", Rule::Range(0, 400_000_000), Preset::Number(262_144);
         /// Topics that have a retained message.
         retained: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(16_384);
+        /// Chunks of acknowledgements and other small answers waiting to be sent.
+        output_chunks: u32, "chunks", Rule::Range(0, 100_000_000), Preset::Number(16_384);
+        /// Acknowledgements that wait for another shard to accept a message.
+        pending: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(16_384);
     } => MEMORY
 
     /// Timers of the TCP stack.
@@ -198,18 +209,29 @@ sections! {
         time_wait_ms: u32, "ms", Rule::Range(1_000, 240_000), Preset::Number(60_000);
         /// How long a connection that closed first waits for the peer's FIN.
         fin_wait_2_ms: u32, "ms", Rule::Range(1_000, 3_600_000), Preset::Number(60_000);
-        /// Silence before keep-alive probes begin; 0 turns them off. MQTT has a keep-alive of its
-        /// own, so RFC 1122's two hours stand.
-        keepalive_idle_ms: u32, "ms", Rule::Range(0, 86_400_000), Preset::Number(7_200_000);
-        /// Time between two keep-alive probes.
-        keepalive_interval_ms: u32, "ms", Rule::Range(1_000, 3_600_000), Preset::Number(75_000);
-        /// Unanswered keep-alive probes before the connection is given up.
-        keepalive_probes: u8, "probes", Rule::Range(1, 50), Preset::Number(9);
+        /// Longest delay of an acknowledgement. RFC 9293 §3.8.6.3 allows 500 ms.
+        delayed_ack_ms: u32, "ms", Rule::Range(1, 500), Preset::Number(40);
+        /// Retransmission time-out before the first measurement: RFC 6298 §2.1.
+        rto_initial_ms: u32, "ms", Rule::Range(200, 60_000), Preset::Number(1_000);
+        /// Lower bound of the retransmission time-out. RFC 6298 §2.4 has 1 s as a SHOULD; above
+        /// any delayed acknowledgement of 40 ms, 200 ms keeps its purpose.
+        rto_min_ms: u32, "ms", Rule::Range(20, 10_000), Preset::Number(200);
+        /// Upper bound of the retransmission time-out: RFC 6298 §2.5.
+        rto_max_ms: u32, "ms", Rule::Range(10_000, 600_000), Preset::Number(60_000);
         /// How long data may stay unacknowledged before the connection is given up: RFC 1122
         /// asks for at least 100 s.
         user_timeout_ms: u32, "ms", Rule::Range(10_000, 3_600_000), Preset::Number(300_000);
-        /// Times a SYN or SYN-ACK is sent again.
-        syn_retries: u8, "times", Rule::Range(0, 10), Preset::Number(5);
+        /// How long an active open may take: RFC 9293 §3.8.3 asks for at least 3 minutes.
+        connect_timeout_ms: u32, "ms", Rule::Range(1_000, 600_000), Preset::Number(180_000);
+        /// Times a SYN-ACK is sent again before a half-open connection is forgotten.
+        syn_ack_retries: u8, "times", Rule::Range(0, 7), Preset::Number(5);
+        /// Silence before keep-alive probes begin; 0 turns them off: MQTT has a keep-alive of its
+        /// own.
+        keep_alive_idle_ms: u32, "ms", Rule::Range(0, 86_400_000), Preset::Number(0);
+        /// Time between two keep-alive probes.
+        keep_alive_interval_ms: u32, "ms", Rule::Range(1_000, 3_600_000), Preset::Number(75_000);
+        /// Unanswered keep-alive probes before the connection is given up.
+        keep_alive_probes: u8, "probes", Rule::Range(1, 50), Preset::Number(9);
     } => TCP
 
     /// Limits of the MQTT broker.
@@ -220,18 +242,23 @@ sections! {
         /// Largest packet accepted; told to MQTT 5 clients as Maximum Packet Size.
         packet_bytes_max: u32, "bytes", Rule::Range(1_024, 268_435_455),
             Preset::Number(1_048_576);
-        /// Time from accept to a complete CONNECT.
+        /// Time from accept to a complete CONNECT, and again to the answer to it.
         connect_timeout_ms: u32, "ms", Rule::Range(100, 600_000), Preset::Number(10_000);
+        /// How long a closing connection may take to send what is left.
+        close_timeout_ms: u32, "ms", Rule::Range(100, 600_000), Preset::Number(5_000);
+        /// Largest Keep Alive; MQTT 5 clients that ask for more, or for none, are told this one.
+        /// 65,535 leaves every client its own.
+        keep_alive_max_s: u16, "s", Rule::Range(1, 65_535), Preset::Number(65_535);
         /// Longest time a session outlives its connection; longer wishes are cut to it.
-        session_expiry_max_s: u32, "s", Rule::Range(0, 31_536_000), Preset::Number(604_800);
+        session_expiry_max_s: u32, "s", Rule::Range(0, 4_294_967_295), Preset::Number(604_800);
         /// Unacknowledged QoS 1 messages a client may have towards us: Receive Maximum.
         receive_maximum: u16, "messages", Rule::Range(1, 65_535), Preset::Number(64);
         /// Unacknowledged QoS 1 messages we have towards a client, if it allows as many.
-        inflight_max: u16, "messages", Rule::Range(1, 65_535), Preset::Number(64);
+        inflight: u16, "messages", Rule::Range(1, 65_535), Preset::Number(64);
         /// Topic aliases a client may set.
         topic_alias_maximum: u16, "aliases", Rule::Range(0, 1_024), Preset::Number(16);
-        /// Messages waiting for one session. Beyond it QoS 0 drops the oldest; an offline session
-        /// refuses the newest QoS 1.
+        /// Messages waiting for one session, for each of QoS 0 and QoS 1. Beyond it QoS 0 drops
+        /// the oldest; an offline session refuses the newest QoS 1.
         session_queue_messages: u32, "messages", Rule::Range(1, 1_000_000), Preset::Number(1_000);
     } => MQTT
 

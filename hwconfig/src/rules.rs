@@ -1,6 +1,5 @@
 //! What no single key can say: sums, subsets, and rules between sections.
 
-use crate::memory::MESSAGE_CHUNK_BYTES;
 use crate::profile::{ListenerKind, Profile};
 use crate::source::Source;
 use std::collections::HashSet;
@@ -31,6 +30,7 @@ pub(crate) fn check(profile: &Profile, source: &mut Source<'_>) {
     check_shards(profile, source);
     check_buffers(profile, source);
     check_mbufs(profile, source);
+    check_timers(profile, source);
     check_mqtt(profile, source);
     check_listeners(profile, source);
 }
@@ -166,21 +166,41 @@ fn check_mqtt(profile: &Profile, source: &mut Source<'_>) {
         ("memory.filters", memory.filters),
         ("memory.messages", memory.messages),
         ("memory.deliveries", memory.deliveries),
-        ("memory.string_chunks", memory.string_chunks),
-        ("memory.message_chunks", memory.message_chunks),
+        ("memory.active_links", memory.active_links),
+        ("memory.payload_units", memory.payload_units),
+        ("memory.output_chunks", memory.output_chunks),
     ];
     for (key, count) in tables {
         if count == 0 {
             source.refuse(key, &count, "must not be 0 with an mqtt listener");
         }
     }
-    let shard_bytes = u64::from(profile.per_shard(memory.message_chunks)) * MESSAGE_CHUNK_BYTES;
+    let shard_bytes =
+        u64::from(profile.per_shard(memory.payload_units)) * u64::from(memory.payload_unit_bytes);
     if u64::from(profile.mqtt.packet_bytes_max) * 4 > shard_bytes {
         let limit = format!(
-            "at most {}: a shard's message chunks must hold four such packets",
+            "at most {}: a shard's payload units must hold four such packets",
             shard_bytes / 4
         );
         source.refuse("mqtt.packet_bytes_max", &profile.mqtt.packet_bytes_max, &limit);
+    }
+}
+
+fn check_timers(profile: &Profile, source: &mut Source<'_>) {
+    let tcp = &profile.tcp;
+    if tcp.rto_min_ms <= tcp.delayed_ack_ms {
+        let limit = format!(
+            "must be above tcp.delayed_ack_ms = {}: else every delayed acknowledgement looks lost",
+            tcp.delayed_ack_ms
+        );
+        source.refuse("tcp.rto_min_ms", &tcp.rto_min_ms, &limit);
+    }
+    if tcp.rto_initial_ms < tcp.rto_min_ms || tcp.rto_initial_ms > tcp.rto_max_ms {
+        let limit = format!(
+            "must be between tcp.rto_min_ms = {} and tcp.rto_max_ms = {}",
+            tcp.rto_min_ms, tcp.rto_max_ms
+        );
+        source.refuse("tcp.rto_initial_ms", &tcp.rto_initial_ms, &limit);
     }
 }
 

@@ -242,6 +242,12 @@ fn rules_between_keys_are_refused_where_the_key_stands() {
         "small.toml:8:12: memory.sessions = 0: must not be 0 with an mqtt listener",
     );
     assert_refused(
+        "[shards]\n",
+        "[tcp]\ndelayed_ack_ms = 200\n[shards]\n",
+        "small.toml:7:1: tcp.rto_min_ms = (default) 200: must be above tcp.delayed_ack_ms = 200: \
+         else every delayed acknowledgement looks lost",
+    );
+    assert_refused(
         "kind = \"mqtt\"\n",
         "kind = \"mqtt\"\n[[listeners]]\nport = 1883\nkind = \"echo\"\n",
         "small.toml:15:8: listeners[1].port = 1883: another listener has this port",
