@@ -9,7 +9,7 @@ use std::process::Command;
 const LIBRARIES: [&str; 4] = ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool"];
 
 /// Every function we call. Tight on purpose, so that a newer DPDK has little to break.
-const FUNCTIONS: [&str; 37] = [
+const FUNCTIONS: [&str; 38] = [
     "rte_eal_cleanup",
     "rte_eal_get_runtime_dir",
     "rte_eal_has_hugepages",
@@ -24,6 +24,7 @@ const FUNCTIONS: [&str; 37] = [
     "rte_eth_dev_is_valid_port",
     "rte_eth_dev_mac_addr_add",
     "rte_eth_dev_rss_hash_conf_get",
+    "rte_eth_dev_rss_hash_update",
     "rte_eth_dev_rss_reta_query",
     "rte_eth_dev_rss_reta_update",
     "rte_eth_dev_set_mtu",

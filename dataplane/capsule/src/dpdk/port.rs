@@ -18,7 +18,8 @@ use crate::queue::PortQueue;
 
 /// An open network device.
 ///
-/// It is stopped and closed when this and all its queues are gone.
+/// It is stopped and closed when this and all its queues are gone. DPDK forgets a closed device:
+/// it cannot be opened again in this process. (After an error in `open` it can.)
 #[derive(Debug)]
 pub struct Port {
     open: Arc<Open>,
@@ -31,15 +32,19 @@ pub struct Port {
 /// What keeps a device open. Its queues hold it too.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) id: PortId,
+    claim: Claim,
     /// Set after the device has started; queues do nothing before.
     pub(super) started: AtomicBool,
     pub(super) pool: Arc<Pool>,
     _running: Arc<Running>,
 }
 
-/// A bit for every port that is open.
-static OPEN_PORTS: AtomicU64 = AtomicU64::new(0);
+/// The right to use a device, of which there is one at a time.
+#[derive(Debug)]
+struct Claim(PortId);
+
+/// A bit for every device that is claimed.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
 const _: () = assert!(sys::SHIM_PORTS_MAX as u32 <= u64::BITS);
 
@@ -51,12 +56,17 @@ impl Port {
     /// [`PortError`], naming the value and the limit.
     pub fn open(eal: &Eal, config: &PortConfig, mempool: &Mempool) -> Result<Self, PortError> {
         let device = Device::find(&config.device)?;
+        let claim = Claim::take(&device)?;
         let mut setup = Setup::decide(config, &device, &mempool.pool)?;
-        let open = Open::claim(&device, &mempool.pool, &eal.running)?;
         configure(&device, &mut setup, &mempool.pool)?;
         let facts = facts(&device, &setup)?;
-        let rss = setup.rss;
-        Ok(Self { open: Arc::new(open), device, rss, facts, queues_taken: false })
+        let open = Open {
+            claim,
+            started: AtomicBool::new(false),
+            pool: Arc::clone(&mempool.pool),
+            _running: Arc::clone(&eal.running),
+        };
+        Ok(Self { open: Arc::new(open), device, rss: setup.rss, facts, queues_taken: false })
     }
 
     /// The port's number.
@@ -82,9 +92,8 @@ impl Port {
         let code = unsafe { sys::rte_eth_dev_start(self.device.id.0) };
         let advice = "EAL's lines above say more.";
         self.device.check(code, || "starting".into(), advice)?;
-        if let Some(rss) = &self.rss {
-            // A port with a fixed table refuses the write: what it reports then is what counts.
-            let _ = rss.write_table(self.device.id);
+        if let Some(rss) = &mut self.rss {
+            rss.write(self.device.id);
             self.facts.reta = rss.read_table(self.device.id);
             self.facts.rss_key = rss.read_key(self.device.id);
         }
@@ -174,25 +183,15 @@ impl Port {
 }
 
 impl Open {
-    /// Takes the device for this process's only opening of it.
-    fn claim(device: &Device, pool: &Arc<Pool>, running: &Arc<Running>) -> Result<Self, PortError> {
-        let bit = 1 << device.id.0;
-        if OPEN_PORTS.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
-            return Err(PortError::InUse { device: device.name.clone() });
-        }
-        Ok(Self {
-            id: device.id,
-            started: AtomicBool::new(false),
-            pool: Arc::clone(pool),
-            _running: Arc::clone(running),
-        })
+    pub(super) fn id(&self) -> PortId {
+        self.claim.0
     }
 
     /// Stops the device; `&mut self`: nobody else can use a queue now.
     fn stop(&mut self) {
         if std::mem::replace(self.started.get_mut(), false) {
             // SAFETY: the port is started and no queue of it is in use.
-            let _ = unsafe { sys::rte_eth_dev_stop(self.id.0) };
+            let _ = unsafe { sys::rte_eth_dev_stop(self.id().0) };
         }
     }
 }
@@ -202,8 +201,23 @@ impl Drop for Open {
         self.stop();
         // SAFETY: the port is stopped, and nobody holds it or its queues any more. It gives its
         // mbufs back to `pool`, which is dropped after this.
-        let _ = unsafe { sys::rte_eth_dev_close(self.id.0) };
-        OPEN_PORTS.fetch_and(!(1 << self.id.0), Ordering::AcqRel);
+        let _ = unsafe { sys::rte_eth_dev_close(self.id().0) };
+    }
+}
+
+impl Claim {
+    fn take(device: &Device) -> Result<Self, PortError> {
+        let bit = 1 << device.id.0;
+        if CLAIMED.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
+            return Err(PortError::InUse { device: device.name.clone() });
+        }
+        Ok(Self(device.id))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMED.fetch_and(!(1 << self.0.0), Ordering::AcqRel);
     }
 }
 

@@ -43,7 +43,7 @@ impl DpdkQueue {
         }
         // SAFETY: the port is started and stays so while `self` holds it; it has this queue, which
         // was handed out once, and `&mut self` means no other thread uses it.
-        unsafe { batch.fill(self.port.id.0, self.id.0, &self.port.pool) };
+        unsafe { batch.fill(self.port.id().0, self.id.0, &self.port.pool) };
         if batch.len() == 0 {
             return 0;
         }
@@ -87,7 +87,7 @@ impl DpdkQueue {
             return 0;
         }
         // SAFETY: as in `receive`.
-        let (taken, bytes) = unsafe { batch.offer(self.port.id.0, self.id.0) };
+        let (taken, bytes) = unsafe { batch.offer(self.port.id().0, self.id.0) };
         counters.tx_frames += taken as u64;
         counters.tx_bytes += bytes;
         counters.tx_refused += batch.len() as u64;

@@ -61,8 +61,19 @@ impl Rss {
         }
     }
 
+    /// Writes key and table to a started port. Ports where they are fixed refuse, and some took the
+    /// key from the configuration: what is read back is what counts.
+    pub(super) fn write(&mut self, port: PortId) {
+        if self.key.is_some() && self.key != Some(self.read_key(port)) {
+            let mut conf = self.conf();
+            // SAFETY: the port is started; `conf` points to a key of its length.
+            let _ = unsafe { sys::rte_eth_dev_rss_hash_update(port.0, &mut conf) };
+        }
+        let _ = self.write_table(port);
+    }
+
     /// Writes the indirection table: queues in turn. Returns DPDK's code.
-    pub(super) fn write_table(&self, port: PortId) -> i32 {
+    fn write_table(&self, port: PortId) -> i32 {
         let mut groups = self.groups();
         for (entry, queue) in (0..self.table_entries).zip((0..self.queues).cycle()) {
             let group = &mut groups[usize::from(entry) / GROUP];

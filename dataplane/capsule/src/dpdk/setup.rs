@@ -226,8 +226,12 @@ fn known() -> String {
 }
 
 fn name_of(id: u16) -> Option<String> {
+    // SAFETY: any number may be asked about. (Asking for its name would log a complaint.)
+    if unsafe { sys::rte_eth_dev_is_valid_port(id) } == 0 {
+        return None;
+    }
     let mut name = [0; sys::SHIM_PORT_NAME_BYTES as usize];
-    // SAFETY: `name` has the size that DPDK asks for; unknown ids are refused.
+    // SAFETY: `name` has the size that DPDK asks for.
     let code = unsafe { sys::rte_eth_dev_get_name_by_port(id, name.as_mut_ptr()) };
     (code == 0).then(|| owned(name.as_ptr()))
 }
