@@ -11,7 +11,7 @@
 //!    with a header page that says what lies in it. It asks for 2 MB hugetlb pages first, then for
 //!    transparent huge pages, then takes 4 KB pages; [`Tier`] says which it got. Exactly one
 //!    process holds a region at a time: a lock on the file makes safe `&mut` access sound.
-//! 2. [`record`]: [`Record`] is the promise that a type is plain bytes with a known layout, and
+//! 2. [`mod@record`]: [`Record`] is the promise that a type is plain bytes with a known layout, and
 //!    [`record!`] writes the struct, the promise and its layout hash. [`counters!`] does the same
 //!    for a block of `u64` counters, with unit and help text for each.
 //! 3. [`Slab`], [`Array`], [`ChunkPool`]: the three shapes state takes. A slab hands out indices
