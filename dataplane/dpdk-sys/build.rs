@@ -9,7 +9,7 @@ use std::process::Command;
 const LIBRARIES: [&str; 4] = ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool"];
 
 /// Every function we call. Tight on purpose, so that a newer DPDK has little to break.
-const FUNCTIONS: [&str; 38] = [
+const FUNCTIONS: [&str; 41] = [
     "rte_eal_cleanup",
     "rte_eal_get_runtime_dir",
     "rte_eal_has_hugepages",
@@ -27,6 +27,9 @@ const FUNCTIONS: [&str; 38] = [
     "rte_eth_dev_rss_hash_update",
     "rte_eth_dev_rss_reta_query",
     "rte_eth_dev_rss_reta_update",
+    "rte_eth_dev_rx_intr_ctl_q_get_fd",
+    "rte_eth_dev_rx_intr_disable",
+    "rte_eth_dev_rx_intr_enable",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
     "rte_eth_dev_start",

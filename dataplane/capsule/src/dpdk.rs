@@ -1,11 +1,13 @@
 //! Everything that calls DPDK.
 //!
 //! `eal` ◀ `mempool` ◀ `port` ◀ `queue`: each holds what it stands on, so nothing is freed under
-//! its users. `mbufs` is the memory behind batches, `rss` the indirection table, `error` the
+//! its users. `mbufs` is the memory behind batches, `rss` the indirection table, `interrupt` the
+//! way to sleep until frames arrive, `error` the
 //! refusals, written for the person who has to mend the machine or the profile.
 
 mod eal;
 mod error;
+mod interrupt;
 mod mbufs;
 mod mempool;
 mod port;

@@ -84,7 +84,7 @@ pub struct PortFacts {
     pub rss_key: Vec<u8>,
     /// The NUMA node of the device, where there is one.
     pub numa_node: Option<u32>,
-    /// Whether every RX queue can wake a sleeping thread.
+    /// Whether every RX queue can wake a sleeping thread; known after the start.
     pub rx_interrupts: bool,
 }
 

@@ -1,5 +1,7 @@
 //! One RX and one TX queue of a port, or one end of the twin's wire.
 
+use std::os::fd::BorrowedFd;
+
 use crate::batch::{RxBatch, TxBatch, TxChecksum};
 #[cfg(feature = "dpdk")]
 use crate::dpdk::DpdkQueue;
@@ -121,6 +123,27 @@ impl PortQueue {
             #[cfg(feature = "dpdk")]
             Backend::Dpdk(queue) => queue.send(batch.mbufs(), &mut self.counters),
             Backend::Twin(queue) => queue.send(batch.buffers(), &mut self.counters),
+        }
+    }
+
+    /// Asks for a signal when frames arrive, and returns the file descriptor that becomes readable
+    /// then; `None` if the port has no interrupts. Frames that arrived before the call may give no
+    /// signal: receive once more after it, and only if that finds nothing wait (for reading, with
+    /// `poll` or `epoll`; never read from it). Then call [`Self::disarm_interrupt`].
+    pub fn arm_interrupt(&mut self) -> Option<BorrowedFd<'_>> {
+        match &mut self.backend {
+            #[cfg(feature = "dpdk")]
+            Backend::Dpdk(queue) => queue.arm_interrupt(),
+            Backend::Twin(_) => None,
+        }
+    }
+
+    /// Ends what [`Self::arm_interrupt`] began; also after a time-out.
+    pub fn disarm_interrupt(&mut self) {
+        match &mut self.backend {
+            #[cfg(feature = "dpdk")]
+            Backend::Dpdk(queue) => queue.disarm_interrupt(),
+            Backend::Twin(_) => {}
         }
     }
 

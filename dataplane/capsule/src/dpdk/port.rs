@@ -8,10 +8,10 @@ use dpdk_sys as sys;
 
 use super::eal::{Eal, Running};
 use super::error::PortError;
+use super::interrupt::Interrupt;
 use super::mempool::{Mempool, Pool};
 use super::owned;
 use super::queue::DpdkQueue;
-use super::rss::Rss;
 use super::setup::{Device, Setup};
 use crate::port::{Link, PortConfig, PortFacts, PortId, PortStats, QueueId};
 use crate::queue::PortQueue;
@@ -24,7 +24,7 @@ use crate::queue::PortQueue;
 pub struct Port {
     open: Arc<Open>,
     device: Device,
-    rss: Option<Rss>,
+    setup: Setup,
     facts: PortFacts,
     queues_taken: bool,
 }
@@ -35,6 +35,8 @@ pub(super) struct Open {
     claim: Claim,
     /// Set after the device has started; queues do nothing before.
     pub(super) started: AtomicBool,
+    /// Whether every RX queue has an interrupt; known with `started`.
+    interrupts: AtomicBool,
     pub(super) pool: Arc<Pool>,
     _running: Arc<Running>,
 }
@@ -58,15 +60,16 @@ impl Port {
         let device = Device::find(&config.device)?;
         let claim = Claim::take(&device)?;
         let mut setup = Setup::decide(config, &device, &mempool.pool)?;
-        configure(&device, &mut setup, &mempool.pool)?;
+        configure_with_fallback(&device, &mut setup, &mempool.pool)?;
         let facts = facts(&device, &setup)?;
         let open = Open {
             claim,
             started: AtomicBool::new(false),
+            interrupts: AtomicBool::new(false),
             pool: Arc::clone(&mempool.pool),
             _running: Arc::clone(&eal.running),
         };
-        Ok(Self { open: Arc::new(open), device, rss: setup.rss, facts, queues_taken: false })
+        Ok(Self { open: Arc::new(open), device, setup, facts, queues_taken: false })
     }
 
     /// The port's number.
@@ -74,7 +77,8 @@ impl Port {
         self.device.id
     }
 
-    /// What the port is and granted. The indirection table is final after [`Self::start`].
+    /// What the port is and granted. Indirection table, RSS key and interrupts are
+    /// final after [`Self::start`].
     pub fn facts(&self) -> &PortFacts {
         &self.facts
     }
@@ -88,17 +92,30 @@ impl Port {
         if self.open.started.load(Ordering::Acquire) {
             return Ok(());
         }
-        // SAFETY: the port is configured and stopped; queues do nothing until `started` is set.
-        let code = unsafe { sys::rte_eth_dev_start(self.device.id.0) };
-        let advice = "EAL's lines above say more.";
-        self.device.check(code, || "starting".into(), advice)?;
-        if let Some(rss) = &mut self.rss {
+        if self.start_device().is_err() && self.setup.rx_interrupts {
+            // Some drivers find out only now that they cannot have interrupts.
+            self.setup.rx_interrupts = false;
+            configure(&self.device, &mut self.setup, &self.open.pool)?;
+            self.start_device()?;
+        }
+        if let Some(rss) = &mut self.setup.rss {
             rss.write(self.device.id);
             self.facts.reta = rss.read_table(self.device.id);
             self.facts.rss_key = rss.read_key(self.device.id);
         }
+        let interrupts = self.setup.rx_interrupts
+            && (0..self.setup.queues)
+                .all(|queue| Interrupt::find(self.device.id, QueueId(queue)).is_some());
+        self.facts.rx_interrupts = interrupts;
+        self.open.interrupts.store(interrupts, Ordering::Relaxed);
         self.open.started.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn start_device(&self) -> Result<(), PortError> {
+        // SAFETY: the port is configured and stopped; queues do nothing until `started` is set.
+        let code = unsafe { sys::rte_eth_dev_start(self.device.id.0) };
+        self.device.check(code, || "starting".into(), "EAL's lines above say more.")
     }
 
     /// Stops the port if all queues that were handed out are gone, and says whether it is stopped.
@@ -187,6 +204,10 @@ impl Open {
         self.claim.0
     }
 
+    pub(super) fn has_interrupts(&self) -> bool {
+        self.interrupts.load(Ordering::Relaxed)
+    }
+
     /// Stops the device; `&mut self`: nobody else can use a queue now.
     fn stop(&mut self) {
         if std::mem::replace(self.started.get_mut(), false) {
@@ -219,6 +240,19 @@ impl Drop for Claim {
     fn drop(&mut self) {
         CLAIMED.fetch_and(!(1 << self.0.0), Ordering::AcqRel);
     }
+}
+
+/// Configures with RX interrupts, or without where the driver refuses them.
+fn configure_with_fallback(
+    device: &Device,
+    setup: &mut Setup,
+    pool: &Pool,
+) -> Result<(), PortError> {
+    if configure(device, setup, pool).is_ok() {
+        return Ok(());
+    }
+    setup.rx_interrupts = false;
+    configure(device, setup, pool)
 }
 
 /// Carries out a decided setup.

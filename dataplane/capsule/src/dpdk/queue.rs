@@ -1,10 +1,12 @@
 //! The bursts.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
 
+use super::interrupt::Interrupt;
 use super::mbufs::{NoFrame, RxMbufs, TxMbufs};
 use super::port::Open;
 use crate::port::QueueId;
@@ -16,11 +18,13 @@ pub(crate) struct DpdkQueue {
     port: Arc<Open>,
     id: QueueId,
     has_tx_checksum: bool,
+    /// Looked up when it is first armed.
+    interrupt: Option<Interrupt>,
 }
 
 impl DpdkQueue {
     pub(super) fn new(port: Arc<Open>, id: QueueId, has_tx_checksum: bool) -> Self {
-        Self { port, id, has_tx_checksum }
+        Self { port, id, has_tx_checksum, interrupt: None }
     }
 
     pub(crate) fn id(&self) -> QueueId {
@@ -92,6 +96,22 @@ impl DpdkQueue {
         counters.tx_bytes += bytes;
         counters.tx_refused += batch.len() as u64;
         taken
+    }
+
+    pub(crate) fn arm_interrupt(&mut self) -> Option<BorrowedFd<'_>> {
+        if !self.is_started() || !self.port.has_interrupts() {
+            return None;
+        }
+        if self.interrupt.is_none() {
+            self.interrupt = Interrupt::find(self.port.id(), self.id);
+        }
+        self.interrupt.as_ref().filter(|interrupt| interrupt.arm()).map(Interrupt::fd)
+    }
+
+    pub(crate) fn disarm_interrupt(&mut self) {
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.disarm();
+        }
     }
 
     /// Once true it stays true while there are queues: see `Port::stop`.

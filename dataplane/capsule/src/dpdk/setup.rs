@@ -36,6 +36,8 @@ pub(super) struct Setup {
     pub(super) rx_offloads: u64,
     pub(super) tx_offloads: u64,
     pub(super) rss: Option<Rss>,
+    /// Whether to try for RX interrupts. What a driver makes of it shows after the start.
+    pub(super) rx_interrupts: bool,
 }
 
 impl Setup {
@@ -63,17 +65,17 @@ impl Setup {
         let mut tx_offloads = if granted.tx_checksum { tx.flags } else { 0 };
         // All mbufs a queue sends are of one pool and held once, which is what this asks for.
         tx_offloads |= info.tx_offload_capa & sys::SHIM_TX_FAST_FREE;
-        let promiscuous = config.promiscuous;
         Ok(Self {
             queues,
             rx_slots,
             tx_slots,
             mtu,
-            promiscuous,
+            promiscuous: config.promiscuous,
             granted,
             rx_offloads,
             tx_offloads,
             rss,
+            rx_interrupts: true,
         })
     }
 
@@ -83,6 +85,7 @@ impl Setup {
         conf.rxmode.mtu = u32::from(self.mtu);
         conf.rxmode.offloads = self.rx_offloads;
         conf.txmode.offloads = self.tx_offloads;
+        conf.intr_conf.set_rxq(u32::from(self.rx_interrupts));
         if let Some(rss) = &mut self.rss {
             conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf = rss.conf();

@@ -2,12 +2,14 @@
 //!
 //! The namespace has no name and goes with the process, and everything in it.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
 use capsule::{PortQueue, RxBatch, RxChecksum, TxBatch, TxChecksum};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 
 const TAP: &str = "tl-test";
@@ -25,6 +27,7 @@ pub(crate) fn frames_pass_each_way(queues: u16) {
     unshare(CloneFlags::CLONE_NEWNET).expect("tests run as root");
     ip(&["tuntap", "add", "dev", TAP, "mode", "tap", "multi_queue"]);
     ip(&["addr", "add", "10.77.0.2/24", "dev", TAP]);
+    fs::write(format!("/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6"), "1").expect("we are root");
     ip(&["link", "set", TAP, "up"]);
     let eal = crate::support::eal(&["net_tap0,iface=tl-test,mac=02:54:4c:00:00:02"]);
     let pool = crate::support::mempool(&eal, 2_047);
@@ -36,12 +39,14 @@ pub(crate) fn frames_pass_each_way(queues: u16) {
     let facts = port.facts();
     assert_eq!((facts.driver.as_str(), facts.mac), ("net_tap", KERNEL_MAC));
     assert!(facts.granted.rx_checksum && facts.granted.tx_checksum);
+    assert!(facts.rx_interrupts);
     assert!(!facts.granted.rss && facts.reta.is_empty() && facts.rss_key.is_empty());
     let link = ip(&["link", "show", TAP]);
     assert!(link.contains("mtu 1400") && link.contains("02:54:4c:00:00:02"), "{link}");
     ip(&["neigh", "replace", "10.77.0.1", "lladdr", "02:54:4c:00:00:01", "dev", TAP]);
 
     the_kernel_reaches_every_queue(&mut pairs);
+    a_frame_wakes_a_sleeper(&mut pairs);
     datagrams_are_answered_to_the_queue_that_sent(&mut pairs);
     the_kernel_takes_checksums_and_sends_good_ones(&mut pairs);
 
@@ -67,6 +72,23 @@ fn the_kernel_reaches_every_queue(pairs: &mut [PortQueue]) {
         arrived[queue] += 1;
     }
     assert!(arrived.iter().all(|&count| count > 0), "frames per queue: {arrived:?}");
+}
+
+/// An armed interrupt is silent while there is nothing, and signals a frame.
+fn a_frame_wakes_a_sleeper(pairs: &mut [PortQueue]) {
+    let wakes = |pairs: &mut [PortQueue], timeout: PollTimeout| {
+        let armed: Option<Vec<_>> = pairs.iter_mut().map(PortQueue::arm_interrupt).collect();
+        let fds = armed.expect("a tap has interrupts");
+        let mut fds: Vec<_> = fds.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        poll(&mut fds, timeout).expect("the descriptors are good")
+    };
+    assert_eq!(wakes(pairs, PollTimeout::ZERO), 0);
+    let socket = UdpSocket::bind("10.77.0.2:0").expect("the address is there");
+    socket.send_to(&[0xaa; 100], "10.77.0.1:7").expect("the neighbour is known");
+    assert_eq!(wakes(pairs, PollTimeout::from(10_000_u16)), 1);
+    pairs.iter_mut().for_each(PortQueue::disarm_interrupt);
+    wait_for(pairs, |frame, _| frame[L4 + 8..] == [0xaa; 100]);
+    assert_eq!(wakes(pairs, PollTimeout::ZERO), 0);
 }
 
 /// The kernel sends a flow to the queue on which it last received from that flow.
