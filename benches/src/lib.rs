@@ -1,1 +1,13 @@
-//! Benchmarks: the peers we are measured against, the clients that measure, the results.
+//! What the benchmarks share.
+//!
+//! | program | what it is |
+//! |---|---|
+//! | `kernel-echo` | the peer: an epoll echo server on the kernel's TCP, one thread on one core |
+//! | `echo-client` | the client for both: kernel sockets, one message in flight a connection, every byte checked |
+//!
+//! `scripts/bench echo` puts them together: the same client and the same link, first against the
+//! peer, then against the appliance. Results with date, machine and command lie in `results/`.
+#![forbid(unsafe_code)]
+
+pub mod cores;
+pub mod message;
