@@ -1,2 +1,8 @@
-//! The control plane: supervises the dataplane, serves Prometheus and the operator.
-fn main() {}
+//! `trunkline`: see the library's documentation, or `trunkline --help`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    control::main()
+}
