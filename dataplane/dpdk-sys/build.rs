@@ -1,6 +1,7 @@
 //! Generates the bindings and compiles the shim against the DPDK that pkg-config finds.
 
 use std::env;
+use std::panic;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -91,12 +92,13 @@ impl Dpdk {
             .atleast_version("22.11")
             .probe("libdpdk");
         let library = found.unwrap_or_else(|error| {
-            panic!(
-                "\n\nDPDK 22.11 or later was not found by pkg-config.\n\
-                 On Debian and Ubuntu: apt-get install libdpdk-dev pkg-config\n\
-                 Elsewhere: install DPDK and point PKG_CONFIG_PATH at the folder of libdpdk.pc.\n\
-                 (Code that needs no DPDK can use capsule without its `dpdk` feature.)\n\n{error}\n"
-            )
+            give_up(&[
+                "DPDK 22.11 or later was not found by pkg-config.",
+                "On Debian and Ubuntu: apt-get install libdpdk-dev pkg-config",
+                "Elsewhere: install DPDK and name the folder of libdpdk.pc in PKG_CONFIG_PATH.",
+                "Code that needs no DPDK can use capsule without its feature `dpdk`.",
+                &error.to_string(),
+            ])
         });
         for path in &library.link_paths {
             println!("cargo::rustc-link-search=native={}", path.display());
@@ -142,12 +144,24 @@ fn generate_bindings(dpdk: &Dpdk) {
     for name in OPAQUE {
         builder = builder.opaque_type(name);
     }
-    let bindings = builder.generate().unwrap_or_else(|error| {
-        panic!(
-            "\n\nbindgen could not read the DPDK headers: {error}\n\
-             On Debian: apt-get install libclang-14-dev (or libclang1-14 and libclang-common-14-dev)\n"
-        )
-    });
+    // Without libclang bindgen panics; either way the reason is printed.
+    let generate = || builder.generate().map_err(|error| eprintln!("{error}"));
+    let generated = panic::catch_unwind(panic::AssertUnwindSafe(generate));
+    let Ok(Ok(bindings)) = generated else {
+        give_up(&[
+            "bindgen could not read the DPDK headers with libclang.",
+            "On Debian: apt-get install libclang-14-dev",
+            "Elsewhere: install libclang and name the folder of libclang.so in LIBCLANG_PATH.",
+        ])
+    };
     let path = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("dpdk.rs");
     bindings.write_to_file(path).expect("OUT_DIR is writable");
+}
+
+/// Ends the build with these lines as cargo's error.
+fn give_up(lines: &[&str]) -> ! {
+    for line in lines.iter().flat_map(|text| text.lines()) {
+        println!("cargo::error={line}");
+    }
+    std::process::exit(1)
 }

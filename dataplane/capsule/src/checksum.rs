@@ -11,11 +11,16 @@ const TCP_HEADER_MIN: usize = 20;
 const IPV4_CHECKSUM_AT: usize = 10;
 const PROTOCOL_TCP: u32 = 6;
 
+/// Longest headers that DPDK can describe (7 bits) and that IPv4 can have.
+const L2_BYTES_MAX: usize = 127;
+const IPV4_HEADER_MAX: usize = 60;
+
 /// Whether `frame` has the headers that `checksum` says it has.
 fn fits(frame: &[u8], checksum: TxChecksum) -> bool {
     let Some((l2, l3, tcp)) = headers(checksum) else { return true };
     let needed = if tcp { l2 + l3 + TCP_HEADER_MIN } else { l2 + l3 };
-    l3 >= IPV4_HEADER_MIN && needed <= frame.len()
+    let possible = l2 <= L2_BYTES_MAX && (IPV4_HEADER_MIN..=IPV4_HEADER_MAX).contains(&l3);
+    possible && needed <= frame.len()
 }
 
 /// Writes what a port wants to find before it completes `checksum`: no IPv4 checksum, and the
@@ -139,6 +144,8 @@ mod tests {
         let frame = segment();
         assert!(!fits(&frame, TxChecksum::Ipv4Tcp { l2: 14, l3: 40 }));
         assert!(!fits(&frame, TxChecksum::Ipv4Only { l2: 14, l3: 12 }));
+        assert!(!fits(&[0; 400], TxChecksum::Ipv4Only { l2: 128, l3: 20 }));
+        assert!(!fits(&[0; 400], TxChecksum::Ipv4Tcp { l2: 14, l3: 64 }));
         assert!(fits(&frame, TxChecksum::Ipv4Only { l2: 14, l3: 20 }));
         assert!(fits(&[], TxChecksum::None));
     }

@@ -23,6 +23,27 @@
 //! - **Ask, then look.** [`PortConfig`] says what is wanted; [`PortFacts`] says what the port gave.
 //!   Refusals are [`PortError`]s that name the port, the value, the limit and a way out.
 //!
+//! # Use
+//!
+//! The same lines run on a real port's queues and on the twin's:
+//!
+//! ```
+//! use capsule::{RxBatch, TxBatch, twin::{TwinConfig, TwinLink}};
+//!
+//! let (mut left, mut right) = TwinLink::pair(TwinConfig::default());
+//! let mut out = TxBatch::new();
+//! let frame = left[0].reserve(&mut out, 60).expect("the batch is empty");
+//! frame.fill(0xab);
+//! assert_eq!(left[0].send(&mut out), 1);
+//!
+//! let mut arrived = RxBatch::new();
+//! assert_eq!(right[0].receive(&mut arrived), 1);
+//! assert_eq!(arrived.frame(0), [0xab; 60]);
+//! ```
+//!
+//! On a real port: [`Eal::init`], [`Mempool::create`], [`Port::open`], [`Port::take_queues`],
+//! [`Port::start`]; then each thread that polls registers itself with [`Eal::register_thread`].
+//!
 //! # Code map
 //!
 //! | file | holds |
@@ -35,7 +56,8 @@
 //! | `clock` | nanoseconds from the time stamp counter |
 //! | `dpdk` | everything that calls DPDK |
 //!
-//! Without the feature `dpdk` nothing links against DPDK and only the twin exists.
+//! What is named after DPDK exists with the feature `dpdk`; without it nothing links against DPDK
+//! and only the twin exists.
 
 mod batch;
 mod checksum;
@@ -53,3 +75,18 @@ pub use dpdk::{
 };
 pub use port::{Link, Offloads, PortConfig, PortFacts, PortId, PortStats, QueueId};
 pub use queue::{PortQueue, QueueCounters};
+
+/// What one thread prepares another may run.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<PortQueue>();
+    is_send::<RxBatch>();
+    is_send::<TxBatch>();
+    #[cfg(feature = "dpdk")]
+    {
+        const fn is_sync<T: Send + Sync>() {}
+        is_sync::<Eal>();
+        is_sync::<Mempool>();
+        is_sync::<Port>();
+    }
+};

@@ -57,7 +57,9 @@ impl Eal {
         // the strings live as long as `Running`. EAL does not write to the strings.
         let code = unsafe { sys::rte_eal_init(arguments.len() as i32, argv.as_mut_ptr()) };
         if code < 0 {
-            return Err(refused(args));
+            let error = refused(args);
+            remove_runtime_dir();
+            return Err(error);
         }
         Ok(Self { running: Arc::new(Running { _arguments: arguments }) })
     }
@@ -90,15 +92,19 @@ impl Eal {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // SAFETY: EAL runs; the string belongs to EAL and is copied at once.
-        let runtime_dir = owned(unsafe { sys::rte_eal_get_runtime_dir() });
         // SAFETY: EAL runs, and the last holder of it is going: no port, pool or thread is left.
         // It can only fail in secondary processes, of which there are none.
         let _ = unsafe { sys::rte_eal_cleanup() };
-        // EAL leaves its directory behind. Without files in it (--in-memory, --no-shconf) it is
-        // ours alone; if another process put some there, removing it fails, as it should.
-        let _ = fs::remove_dir(runtime_dir);
+        remove_runtime_dir();
     }
+}
+
+/// EAL leaves its directory behind. Without files in it (`--in-memory`, `--no-shconf`) it is ours
+/// alone; if another process put some there, removing it fails, as it should.
+fn remove_runtime_dir() {
+    // SAFETY: the string is static, empty before EAL has read its arguments, and copied at once.
+    let runtime_dir = owned(unsafe { sys::rte_eal_get_runtime_dir() });
+    let _ = fs::remove_dir(runtime_dir);
 }
 
 /// A thread known to DPDK; forgotten when this is dropped, on the same thread.

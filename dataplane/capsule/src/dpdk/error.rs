@@ -5,8 +5,8 @@ use thiserror::Error;
 /// Why EAL did not start.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EalError {
-    /// EAL can be started once in a process, also after it has ended.
-    #[error("EAL was already started in this process; DPDK can be started once: use a new process")]
+    /// EAL can be started once in a process, also after it has ended or failed to start.
+    #[error("EAL was started in this process before; DPDK allows that once: use a new process")]
     AlreadyStarted,
     /// An argument cannot be passed to C.
     #[error("EAL argument {argument:?} contains a NUL byte: remove it")]

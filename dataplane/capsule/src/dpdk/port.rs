@@ -57,9 +57,9 @@ impl Port {
     /// # Errors
     /// [`PortError`], naming the value and the limit.
     pub fn open(eal: &Eal, config: &PortConfig, mempool: &Mempool) -> Result<Self, PortError> {
-        let device = Device::find(&config.device)?;
+        let (device, info) = Device::find(&config.device)?;
         let claim = Claim::take(&device)?;
-        let mut setup = Setup::decide(config, &device, &mempool.pool)?;
+        let mut setup = Setup::decide(config, &device, &info, &mempool.pool)?;
         configure_with_fallback(&device, &mut setup, &mempool.pool)?;
         let facts = facts(&device, &setup)?;
         let open = Open {

@@ -15,13 +15,13 @@ const FRAME_OVERHEAD_BYTES: u64 = 14 + 2 * 4 + 4;
 /// What `rte_eth_dev_configure` reckons for a port that does not say: header and checksum.
 const PORT_OVERHEAD_BYTES: u64 = 14 + 4;
 
-/// A device that EAL has, and what its driver says of it.
+/// A device that EAL has.
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) id: PortId,
+    /// As the caller names it.
     pub(super) name: String,
     pub(super) driver: String,
-    pub(super) info: sys::rte_eth_dev_info,
 }
 
 /// The decided configuration of a device.
@@ -45,12 +45,12 @@ impl Setup {
     pub(super) fn decide(
         config: &PortConfig,
         device: &Device,
+        info: &sys::rte_eth_dev_info,
         pool: &Pool,
     ) -> Result<Self, PortError> {
-        let queues = queues(config, device)?;
-        let (rx_slots, tx_slots) = slots(config, device, pool)?;
-        let mtu = mtu(config, device, pool)?;
-        let info = &device.info;
+        let queues = queues(config, device, info)?;
+        let (rx_slots, tx_slots) = slots(config, device, info, pool)?;
+        let mtu = mtu(config, device, info, pool)?;
         let rss = Rss::decide(config, queues, info);
         let (rx, tx) = (Checksum::rx(info), Checksum::tx(info));
         let granted = Offloads {
@@ -95,17 +95,18 @@ impl Setup {
 }
 
 impl Device {
-    /// Finds a device by name; a PCI address may leave out domain 0000.
-    pub(super) fn find(name: &str) -> Result<Self, PortError> {
+    /// Finds a device by name, and what its driver says of it. A PCI address may leave out domain
+    /// 0000.
+    pub(super) fn find(name: &str) -> Result<(Self, sys::rte_eth_dev_info), PortError> {
         let id = port_by_name(name)
             .or_else(|| port_by_name(&format!("0000:{name}")))
             .ok_or_else(|| PortError::NoSuchDevice { device: name.into(), known: known() })?;
         let mut info = sys::rte_eth_dev_info::default();
         // SAFETY: `id` is a port, `info` a place for the answer.
         let code = unsafe { sys::rte_eth_dev_info_get(id.0, &mut info) };
-        let device = Self { id, name: name.into(), driver: owned(info.driver_name), info };
+        let device = Self { id, name: name.into(), driver: owned(info.driver_name) };
         device.check(code, || "asking what it can do".into(), "Its driver is at fault.")?;
-        Ok(device)
+        Ok((device, info))
     }
 
     /// Turns a code of DPDK's into an error that says what was tried and what to do.
@@ -162,26 +163,33 @@ impl Checksum {
     }
 }
 
-fn queues(config: &PortConfig, device: &Device) -> Result<u16, PortError> {
+fn queues(
+    config: &PortConfig,
+    device: &Device,
+    info: &sys::rte_eth_dev_info,
+) -> Result<u16, PortError> {
     let PortConfig { rx_queues, tx_queues, .. } = *config;
     if rx_queues != tx_queues || rx_queues == 0 {
         return Err(PortError::Pairs { device: device.name.clone(), rx_queues, tx_queues });
     }
     let advice = "the port has no more queues: use that many shards, or a port with more";
-    for (key, max) in
-        [("rx_queues", device.info.max_rx_queues), ("tx_queues", device.info.max_tx_queues)]
-    {
+    for (key, max) in [("rx_queues", info.max_rx_queues), ("tx_queues", info.max_tx_queues)] {
         device.range(key, rx_queues.into(), (1, max.into()), advice)?;
     }
     Ok(rx_queues)
 }
 
 /// Ring sizes, rounded to what the port can do, with mbufs enough to fill the RX rings.
-fn slots(config: &PortConfig, device: &Device, pool: &Pool) -> Result<(u16, u16), PortError> {
+fn slots(
+    config: &PortConfig,
+    device: &Device,
+    info: &sys::rte_eth_dev_info,
+    pool: &Pool,
+) -> Result<(u16, u16), PortError> {
     let advice = "the port's rings have these bounds";
     for (key, value, limit) in [
-        ("rx_slots", config.rx_slots, &device.info.rx_desc_lim),
-        ("tx_slots", config.tx_slots, &device.info.tx_desc_lim),
+        ("rx_slots", config.rx_slots, &info.rx_desc_lim),
+        ("tx_slots", config.tx_slots, &info.tx_desc_lim),
     ] {
         let least = u64::from(limit.nb_min).max(1);
         device.range(key, value.into(), (least, limit.nb_max.into()), advice)?;
@@ -199,8 +207,12 @@ fn slots(config: &PortConfig, device: &Device, pool: &Pool) -> Result<(u16, u16)
 }
 
 /// An MTU that the port takes and whose frames fit one mbuf.
-fn mtu(config: &PortConfig, device: &Device, pool: &Pool) -> Result<u16, PortError> {
-    let info = &device.info;
+fn mtu(
+    config: &PortConfig,
+    device: &Device,
+    info: &sys::rte_eth_dev_info,
+    pool: &Pool,
+) -> Result<u16, PortError> {
     let (max_mtu, max_frame) = (u64::from(info.max_mtu), u64::from(info.max_rx_pktlen));
     let says_overhead = max_mtu != u64::from(u16::MAX) && max_frame > max_mtu;
     let overhead = if says_overhead { max_frame - max_mtu } else { PORT_OVERHEAD_BYTES };

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use capsule::{PortQueue, RxBatch, RxChecksum, TxBatch, TxChecksum};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 
@@ -80,7 +81,13 @@ fn a_frame_wakes_a_sleeper(pairs: &mut [PortQueue]) {
         let armed: Option<Vec<_>> = pairs.iter_mut().map(PortQueue::arm_interrupt).collect();
         let fds = armed.expect("a tap has interrupts");
         let mut fds: Vec<_> = fds.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        poll(&mut fds, timeout).expect("the descriptors are good")
+        loop {
+            // The tap driver's own signal may interrupt.
+            match poll(&mut fds, timeout) {
+                Err(Errno::EINTR) => {}
+                woken => return woken.expect("the descriptors are good"),
+            }
+        }
     };
     assert_eq!(wakes(pairs, PollTimeout::ZERO), 0);
     let socket = UdpSocket::bind("10.77.0.2:0").expect("the address is there");
