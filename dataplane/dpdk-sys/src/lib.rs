@@ -16,22 +16,18 @@
 //! To build: `libdpdk-dev pkg-config gcc libclang-14-dev`. Of the last, bindgen uses
 //! `libclang1-14` and the headers of `libclang-common-14-dev`, which together are enough.
 //!
-//! To run, linking is dynamic: `librte-eal23 librte-ethdev23 librte-mbuf23 librte-mempool23`
-//! (which bring kvargs, telemetry, ring, net, meter, rcu with them), and drivers that EAL loads
-//! from `/usr/lib/*/dpdk/pmds-23.0` when it starts:
+//! To run, linking is dynamic, and EAL loads drivers from `/usr/lib/*/dpdk/pmds-23.0` when it
+//! starts. The smallest set for the development profile is `librte-net-tap23
+//! librte-mempool-ring23`; their dependencies bring the rest, the virtual bus included.
 //!
 //! | package | needed for |
 //! |---|---|
 //! | `librte-mempool-ring23` | every mempool: without it no mbuf can be allocated |
-//! | `librte-bus-vdev23` | virtual devices (`--vdev`) |
 //! | `librte-net-tap23` | `net_tap`, the development profile |
-//! | `librte-net-ring23 librte-net-null23 librte-net-af-packet23 librte-net-memif23` | tests, measurements |
-//! | `librte-bus-pci23` | any PCI network card |
+//! | `librte-net-ring23 librte-net-null23 librte-net-memif23` | tests |
+//! | `librte-net-af-packet23 librte-net-pcap23` | other ways to a kernel's interfaces |
 //! | `librte-net-e1000-23 librte-net-ixgbe23 librte-net-i40e23 librte-net-ice23 librte-net-iavf23` | Intel cards |
 //! | `librte-net-virtio23` | virtual machines |
-//!
-//! The smallest set for the development profile is the four libraries with
-//! `librte-mempool-ring23 librte-bus-vdev23 librte-net-tap23`.
 
 #[allow(
     missing_debug_implementations,
