@@ -273,16 +273,17 @@ free_metrics_port() {
     echo "$port"
 }
 
-# A tap in a namespace, if the profile's port is one. The kernel's side gets the address that
-# follows the appliance's; the interface outlives the process that opens it.
+# The namespace, if the profile has one, and the tap, if its port is one. The kernel's side gets the
+# address that follows the appliance's; the interface outlives the process that opens it.
 instance_network() {
     local name=$1 address prefix
-    [[ $(profile_get "$2" port device) == net_tap* ]] || return 0
+    [[ $(profile_get "$2" port netns) ]] || return 0
     address=$(profile_get "$2" port addresses)
     prefix=${address#*/} address=${address%/*}
     ip netns add "trunkline-$name"
     ip -n "trunkline-$name" link set lo up
     ip netns exec "trunkline-$name" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+    [[ $(profile_get "$2" port device) == net_tap* ]] || return 0
     ip -n "trunkline-$name" tuntap add dev "tl-$name" mode tap multi_queue
     ip -n "trunkline-$name" addr add "${address%.*}.$((${address##*.} + 1))/$prefix" dev "tl-$name"
     ip -n "trunkline-$name" link set "tl-$name" up
@@ -291,7 +292,9 @@ instance_network() {
 # Adds what this instance needs to the kernel's pool and writes down how much that was.
 instance_hugepages() {
     local name=$1 need had have
-    need=$("$TRUNKLINE" check "$2" | sed -n 's/^hugepages: *\([0-9]*\).*/\1/p')
+    # It fails as long as the host lacks something, and the hugepages are what it lacks.
+    need=$({ "$TRUNKLINE" check "$2" --instance "$name" || true; } |
+        sed -n 's/^hugepages: *\([0-9]*\).*/\1/p')
     [[ $need ]] || die "trunkline check does not say how many hugepages $2 needs"
     had=$(<"$HUGEPAGES")
     echo "$need" >"$RUN_ROOT/$name/hugepages"

@@ -32,21 +32,30 @@ class Appliance:
 
     is_real = True
 
-    def __init__(self, name, shards):
+    def __init__(self, name, shards, profile=None, on_core=None, make_link=None):
+        """`make_link` makes the port's interface in the instance's namespace, if it is no tap."""
         self.shards = shards
-        self.instance = Instance(name, shards)
+        self._on_core = ["taskset", "-c", str(on_core)] if on_core is not None else []
+        self.instance = Instance(name, shards, profile)
         self.namespace = self.instance.namespace
         self.control = None
         self.log_path = TARGET / f"e2e-{name}.log"
         self.log_path.write_bytes(b"")
-        self.start_control()
+        try:
+            if make_link:
+                make_link(self.namespace)
+            self.start_control()
+        except BaseException:
+            print(self.logs())
+            self.remove()
+            raise
 
     def start_control(self):
         """Starts `trunkline run`, which starts a dataplane or attaches to the live one."""
         with inside(None), open(self.log_path, "ab") as log:
             self.control = subprocess.Popen(
-                [TARGET / "release/trunkline", "run", "--profile", self.instance.profile,
-                 "--instance", self.instance.name],
+                [*self._on_core, TARGET / "release/trunkline", "run",
+                 "--profile", self.instance.profile, "--instance", self.instance.name],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )
         wait_until("readyz", self._is_ready_or_dead, 60)

@@ -87,7 +87,7 @@ class ControlDies(world.RealTest):
         self.assertEqual(self.appliance.dataplane(), dataplane, "another dataplane serves")
         self.assertEqual(attached.went_back(before), [])
         self.assertEqual(after.went_back(attached), [])
-        received = "trunkline_mqtt_messages_received_total"
+        received = "trunkline_broker_publish_in_qos1_messages_total"
         unseen = attached.total(received) - before.total(received)
         self.assertGreaterEqual(unseen, 10 * EXCHANGING_CLIENTS, "counted while nobody looked")
 

@@ -8,6 +8,10 @@ from machine import run
 from mqtt import Client
 from test_sockets import MEGABYTE, connect, receive_exactly
 
+ACCEPTED = "trunkline_tcpstack_tcp_accepted_connections_total"
+PUBLISHED_IN = "trunkline_broker_publish_in_qos1_messages_total"
+PUBLISHED_OUT = "trunkline_broker_publish_out_qos0_messages_total"
+
 CONNECTIONS = 37
 MESSAGES = 25
 
@@ -62,26 +66,25 @@ class Metrics(world.RealTest):
                     self.assertTrue(family.endswith("_total"), "a counter ends in _total")
 
     def test_accepts_are_the_connections_made(self):
-        name = "trunkline_tcp_accepts_total"
-        before = self.appliance.metrics().total(name)
+        before = self.appliance.metrics().total(ACCEPTED)
         peers = [connect(self.address, ECHO) for _ in range(CONNECTIONS)]
         for peer in peers:
             peer.sendall(b"x")
             receive_exactly(peer, 1)
             peer.close()
-        self.settled(name, before + CONNECTIONS)
+        self.settled(ACCEPTED, before + CONNECTIONS)
 
     def test_messages_are_counted_in_and_out(self):
-        into = self.appliance.metrics().total("trunkline_mqtt_messages_received_total")
-        out = self.appliance.metrics().total("trunkline_mqtt_messages_sent_total")
+        into = self.appliance.metrics().total(PUBLISHED_IN)
+        out = self.appliance.metrics().total(PUBLISHED_OUT)
         with Client(self.address) as client:
             client.connect("counted")
             client.subscribe(self.id())
             for number in range(MESSAGES):
                 client.publish(self.id(), b"%d" % number, 1)
                 client.message()
-        self.settled("trunkline_mqtt_messages_received_total", into + MESSAGES)
-        self.settled("trunkline_mqtt_messages_sent_total", out + MESSAGES)
+        self.settled(PUBLISHED_IN, into + MESSAGES)
+        self.settled(PUBLISHED_OUT, out + MESSAGES)
 
     def test_packets_per_second_follow_the_traffic(self):
         name = "trunkline_port_packets_per_second"
@@ -114,5 +117,5 @@ class Metrics(world.RealTest):
             peer.close()
         scrape = self.appliance.metrics()
         for shard in range(self.appliance.shards):
-            accepts = scrape.total("trunkline_tcp_accepts_total", shard=str(shard))
+            accepts = scrape.total(ACCEPTED, shard=str(shard))
             self.assertGreater(accepts, 0, f"shard {shard}")

@@ -155,7 +155,7 @@ class Sessions(world.RealTest):
 
     def test_sessions_end_with_their_clients(self):
         def sessions():
-            return self.appliance.metrics().total("trunkline_mqtt_sessions")
+            return self.appliance.metrics().total("trunkline_broker_sessions")
 
         before = wait_until("a scrape", lambda: [sessions()])[0]
         with Subscriber(self.address, "5", "-t", "some/topic"):

@@ -209,7 +209,7 @@ class Connections(world.RealTest):
     def test_closed_connections_are_given_back(self):
         def established():
             return self.appliance.metrics().total(
-                "trunkline_tcp_connections", state="established")
+                "trunkline_tcpstack_connections", state="established")
 
         peers = [connect(self.address, ECHO) for _ in range(50)]
         wait_until("50 connections are counted", lambda: established() >= 50)
