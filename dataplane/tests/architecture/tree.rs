@@ -35,9 +35,14 @@ impl Source {
     }
 }
 
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    workspace().workspace_root.into_std_path_buf()
+}
+
 /// All source files: Rust, C, Python, and every script, whatever its name.
 pub(crate) fn sources() -> Vec<Source> {
-    let root = workspace().workspace_root.into_std_path_buf();
+    let root = root();
     let mut found = Vec::new();
     collect(&root, &root, &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -84,8 +89,7 @@ fn check(names: &[&str]) -> Vec<Finding> {
 
 #[test]
 fn the_top_level_holds_what_it_should_and_nothing_else() {
-    let root = workspace().workspace_root.into_std_path_buf();
-    let paths = entries(&root);
+    let paths = entries(&root());
     let names: Vec<_> = paths.iter().map(|path| file_name(path)).collect();
     assert_clean(&check(&names));
     for expected in TOP_LEVEL {

@@ -1,0 +1,124 @@
+//! Echo, discard and echo-once through whole shards, over clean and bad wires.
+
+mod common;
+
+use capsule::twin::TwinConfig;
+use common::{DISCARD, ECHO, ECHO_ONCE, MS, SECOND, World, pattern};
+
+const MIB: usize = 1 << 20;
+
+fn bad_wire(seed: u64) -> TwinConfig {
+    TwinConfig {
+        seed,
+        loss_ppm: 10_000,
+        reorder_ppm: 20_000,
+        duplicate_ppm: 5_000,
+        ..TwinConfig::default()
+    }
+}
+
+/// Sends a pattern through `echo` on one connection for each shard and compares what comes back.
+#[track_caller]
+fn echo_comes_back_whole(shards: u16, wire: TwinConfig, len: usize) {
+    let seed = wire.seed;
+    println!("seed {seed}, {shards} shard(s)");
+    let mut world = World::new(shards, wire);
+    let conns = world.connect_to_each_shard(ECHO);
+    for (conn, seed) in conns.iter().zip(seed..) {
+        world.peer.send(*conn, &pattern(seed, len));
+        world.peer.conn(*conn).close_after_sending = true;
+    }
+    for (conn, seed) in conns.iter().zip(seed..) {
+        world.until(600 * SECOND, "echo and FIN", |world| world.peer.conn(*conn).got_fin);
+        let sent = pattern(seed, len);
+        let received = world.peer.take(*conn);
+        assert_eq!(received.len(), sent.len());
+        assert!(received == sent, "what came back is not what was sent");
+    }
+}
+
+#[test]
+fn echo_returns_megabytes_on_a_clean_wire() {
+    echo_comes_back_whole(1, TwinConfig::default(), 8 * MIB);
+}
+
+#[test]
+fn echo_survives_loss_reordering_and_duplication() {
+    for seed in 1..=3 {
+        echo_comes_back_whole(1, bad_wire(seed), MIB);
+    }
+}
+
+#[test]
+fn frames_on_the_wrong_queue_reach_the_shard_that_owns_their_flow() {
+    for shards in [2, 3] {
+        // The peer sends on all queues in turn, so most frames arrive on a foreign one.
+        echo_comes_back_whole(shards, TwinConfig::default(), MIB);
+        echo_comes_back_whole(shards, bad_wire(77), MIB / 4);
+    }
+}
+
+#[test]
+fn echo_finishes_what_it_owes_before_it_closes() {
+    let mut world = World::new(1, TwinConfig::default());
+    let conn = world.connect(ECHO);
+    world.peer.conn(conn).is_stuck = true;
+    world.peer.send(conn, &pattern(5, 100_000));
+    world.peer.conn(conn).close_after_sending = true;
+    world.pass(2 * SECOND);
+    assert!(!world.peer.conn(conn).got_fin, "the peer's window was closed all the time");
+    world.peer.conn(conn).is_stuck = false;
+    world.peer.read(conn);
+    world.until(60 * SECOND, "the rest and FIN", |world| world.peer.conn(conn).got_fin);
+    assert!(world.peer.take(conn) == pattern(5, 100_000));
+}
+
+#[test]
+fn many_connections_echo_side_by_side() {
+    let mut world = World::new(2, TwinConfig { slots: 2_048, ..TwinConfig::default() });
+    let conns: Vec<_> = (0..500).map(|_| world.peer.connect(world.now_ns, ECHO)).collect();
+    for (conn, seed) in conns.iter().zip(0..) {
+        world.peer.send(*conn, &pattern(seed, 3_000));
+    }
+    world.until(60 * SECOND, "all echoes", |world| {
+        conns.iter().all(|conn| world.peer.conns[conn].received.len() == 3_000)
+    });
+    for (conn, seed) in conns.iter().zip(0..) {
+        assert!(world.peer.take(*conn) == pattern(seed, 3_000), "connection {conn}");
+    }
+}
+
+#[test]
+fn echo_once_returns_the_first_chunk_and_closes_first() {
+    for shards in [1, 2] {
+        let mut world = World::new(shards, TwinConfig::default());
+        let conn = world.connect(ECHO_ONCE);
+        world.peer.conn(conn).answers_fin = false;
+        world.peer.send(conn, b"hello");
+        world.until(SECOND, "FIN", |world| world.peer.conn(conn).got_fin);
+        assert_eq!(world.peer.take(conn), b"hello");
+        world.peer.conn(conn).close_after_sending = true;
+        world.until(10 * SECOND, "closed", |world| world.peer.conn(conn).closed.is_some());
+        world.pass(10 * MS);
+        let time_wait: u64 = world.shards.iter().map(|s| s.stack().gauges().time_wait).sum();
+        assert_eq!(time_wait, 1, "the side that closed first waits");
+    }
+}
+
+#[test]
+fn discard_takes_everything_and_says_nothing() {
+    let mut world = World::new(1, TwinConfig::default());
+    let conn = world.connect(DISCARD);
+    world.peer.send(conn, &pattern(1, 4 * MIB));
+    world.peer.conn(conn).close_after_sending = true;
+    world.until(60 * SECOND, "FIN", |world| world.peer.conn(conn).got_fin);
+    assert_eq!(world.peer.take(conn), []);
+}
+
+#[test]
+fn connection_to_a_port_nobody_listens_on_is_refused() {
+    let mut world = World::new(2, TwinConfig::default());
+    let conn = world.peer.connect(world.now_ns, 4_711);
+    world.until(SECOND, "refused", |world| world.peer.conns[&conn].closed.is_some());
+    assert!(!world.peer.conns[&conn].is_connected);
+}
