@@ -20,8 +20,8 @@ export PATH=$PATH:$HOME/.cargo/bin
 export DEBIAN_FRONTEND=noninteractive
 
 # What a build needs, and what the scripts call. libdpdk-dev brings DPDK and its drivers;
-# libclang reads DPDK's headers.
-BUILD_PACKAGES=(build-essential pkg-config libdpdk-dev libclang-14-dev)
+# libclang and its headers read those of DPDK.
+BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang1-14 libclang-common-14-dev)
 RUN_PACKAGES=(iproute2 procps curl ca-certificates mosquitto-clients)
 
 # --- Talking ---------------------------------------------------------------------------------
