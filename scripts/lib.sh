@@ -59,8 +59,11 @@ leave() {
     trap '' INT TERM HUP
     trap - EXIT
     set +e
-    [[ -z ${CHILD:-} ]] || stop_group "$CHILD"
-    CHILD=
+    if [[ ${CHILD:-} ]]; then
+        # bash would print how its child ended.
+        { stop_group "$CHILD" && wait "$CHILD"; } 2>/dev/null
+        CHILD=
+    fi
     for ((at = ${#ON_EXIT[@]} - 1; at >= 0; at--)); do
         eval "${ON_EXIT[at]}"
     done
