@@ -30,6 +30,8 @@ pub const TIME_WAIT_ENTRY_BYTES: u64 = 64;
 pub const NEIGHBOR_BYTES: u64 = 48;
 /// An entry of the shard's timer wheel.
 pub const TIMER_BYTES: u64 = 16;
+/// Entries that a wheel has for its slots.
+pub const TIMER_SLOTS: u64 = 1_024;
 /// A broker's link: one connection at rest.
 pub const LINK_BYTES: u64 = 32;
 /// What is in progress on a link.

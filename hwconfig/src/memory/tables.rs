@@ -108,14 +108,14 @@ impl Sum<'_> {
         let connections = self.share(memory.connections);
         let syns = self.share(memory.syn_entries);
         let waits = self.share(memory.time_wait_entries);
-        let tcbs = slots("connections", connections, TCB_BYTES);
+        let tcbs = slots("tcbs", connections, TCB_BYTES);
         self.add(Owner::Tcp, "connections", connections, [tcbs], "memory.connections");
         // Ten slots for eight flows, in buckets of eight, and one more bucket.
         let flows = connections + syns + waits;
         let table = region("flow-table", Container::Array, flows * 10 / 64 + 1, FLOW_BUCKET_BYTES);
         self.add(Owner::Tcp, "flow table", flows, [table], "connections, half-open, TIME-WAIT");
         let timers = connections + self.share(memory.sessions);
-        let wheel = region("wheel", Container::Array, timers, TIMER_BYTES);
+        let wheel = region("wheel", Container::Array, timers + TIMER_SLOTS, TIMER_BYTES);
         self.add(Owner::Tcp, "timers", timers, [wheel], "one for each connection and session");
         let flights = self.share(memory.flights);
         let why = "memory.flights: connections with data under way";
