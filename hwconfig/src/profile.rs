@@ -433,6 +433,17 @@ impl Profile {
         digest
     }
 
+    /// Where clients connect, in one line.
+    pub fn listens(&self) -> String {
+        let addresses: Vec<String> =
+            self.port.addresses.iter().map(|cidr| cidr.address.to_string()).collect();
+        let listeners = self.listeners.iter();
+        let ports: Vec<String> = listeners
+            .map(|listener| format!("{} ({})", listener.port, listener.kind.as_str()))
+            .collect();
+        format!("{}, ports {}", addresses.join(" and "), ports.join(", "))
+    }
+
     /// What is allowed but should be known before users come.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

@@ -72,6 +72,7 @@ fn policy(args: &RunArgs, profile: &Profile, run_dir: &RunDir) -> Policy {
         socket: run_dir.socket(),
         profile_hash: profile.hash(),
         instance: profile.instance.clone(),
+        listens: profile.listens(),
         drain: milliseconds(profile.stop.drain_ms),
         stall: milliseconds(profile.control.stall_ms),
         start_max: milliseconds(profile.control.start_ms_max),

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -57,6 +58,8 @@ pub(super) struct Policy {
     pub(super) socket: PathBuf,
     pub(super) profile_hash: [u8; 32],
     pub(super) instance: String,
+    /// Where clients connect, for people.
+    pub(super) listens: String,
     pub(super) drain: Duration,
     pub(super) stall: Duration,
     pub(super) start_max: Duration,
@@ -100,7 +103,7 @@ impl Supervisor {
         wishes: Receiver<Wish>,
     ) -> Result<Supervisor, String> {
         let now = Instant::now();
-        let found = find(&policy.socket)?.and_then(Dataplane::found);
+        let found = find_serving(&policy)?;
         let (phase, has_served) = match found {
             Some(dataplane) => {
                 check_profile(&dataplane, &policy)?;
@@ -183,7 +186,7 @@ impl Supervisor {
                 dataplane.signal(Signal::SIGTERM);
                 return Some(End::Failed(problem));
             }
-            info!("ready after {:.1} s: clients can connect", elapsed.as_secs_f64());
+            info!("ready after {:.1} s: {}", elapsed.as_secs_f64(), self.policy.listens);
             self.become_serving(now);
             return None;
         }
@@ -241,6 +244,10 @@ impl Supervisor {
     fn look_for_stalls(&mut self, now: Instant) {
         let Phase::Serving { dataplane, .. } = &mut self.phase else { return };
         let age = self.watch.look(now);
+        // Shards that have closed everything turn no more.
+        if dataplane.state() != State::Running {
+            return;
+        }
         let was_stalled = std::mem::replace(&mut self.is_stalled, age >= self.policy.stall);
         match (was_stalled, self.is_stalled) {
             (false, true) => {
@@ -336,6 +343,28 @@ impl Supervisor {
         report_end(&dataplane, &self.launcher);
         End::Failed("the dataplane did not end cleanly".to_owned())
     }
+}
+
+/// The dataplane that runs, if one does. One that is about to end is given the time for it.
+fn find_serving(policy: &Policy) -> Result<Option<Dataplane>, String> {
+    let Some(mut dataplane) = find(&policy.socket)?.and_then(Dataplane::found) else {
+        return Ok(None);
+    };
+    if !matches!(dataplane.state(), State::Draining | State::Stopped) {
+        return Ok(Some(dataplane));
+    }
+    info!("a dataplane (pid {}) is stopping; waiting for its end", dataplane.process().pid());
+    let began = Instant::now();
+    while !dataplane.has_ended() {
+        if began.elapsed() >= policy.drain + STOP_GRACE {
+            return Err(format!(
+                "the dataplane (pid {}) is stopping but does not end; `kill -9` ends it",
+                dataplane.process().pid()
+            ));
+        }
+        sleep(LOOK_EVERY);
+    }
+    Ok(None)
 }
 
 fn start(launcher: &Launcher, now: Instant) -> Result<Phase, String> {

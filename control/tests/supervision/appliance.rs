@@ -87,14 +87,19 @@ impl Appliance {
 
     /// Starts `trunkline run` and waits until it is ready.
     pub(crate) fn run(&self, arguments: &[&str]) -> Running {
+        let running = self.start(arguments);
+        self.wait_until("ready", || self.get("/readyz").starts_with("200"));
+        running
+    }
+
+    /// Starts `trunkline run`.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let log = self.folder.path().join("control.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let metrics = self.metrics.to_string();
         let mut command = self.command("run", &[&["--metrics", &metrics], arguments].concat());
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("trunkline starts");
-        let running = Running { child, log };
-        self.wait_until("ready", || self.get("/readyz").starts_with("200"));
-        running
+        Running { child, log }
     }
 
     /// Status and body of a page; empty while nobody answers.

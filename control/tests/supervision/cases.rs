@@ -2,7 +2,7 @@
 
 use crate::Case;
 use crate::appliance::{Appliance, is_alive, send, stat_field};
-use crate::stand_in::{DIE, REFUSE, STALL};
+use crate::stand_in::{DIE, LINGER, REFUSE, STALL};
 use nix::sys::signal::Signal;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -18,6 +18,7 @@ pub(crate) const ALL: &[Case] = cases![
     terminate_detaches_and_stop_ends_what_was_left,
     stop_ends_the_run_that_watches_too,
     status_takes_control_from_nobody,
+    run_waits_for_the_end_of_a_dataplane_that_stops,
     dataplane_that_ended_is_started_again,
     dataplane_that_cannot_start_is_reported_once_with_its_log,
     stalled_heartbeat_is_reported_and_left_alone,
@@ -41,7 +42,8 @@ fn interrupt_stops_both_processes() {
     assert!(!is_alive(dataplane));
     let said = running.said();
     assert!(said.contains("dataplane: stand-in: hello"), "{said}");
-    assert!(said.contains("ready after") && said.contains("stopped after"), "{said}");
+    assert!(said.contains("s: 10.77.0.1, ports 1883 (mqtt), 7 (echo)"), "{said}");
+    assert!(said.contains("stopped after"), "{said}");
 }
 
 fn dataplane_has_a_session_of_its_own() {
@@ -114,6 +116,26 @@ fn status_takes_control_from_nobody() {
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait(), Some(0));
     assert!(!running.said().contains("taken over again"), "{}", running.said());
+}
+
+fn run_waits_for_the_end_of_a_dataplane_that_stops() {
+    let appliance = Appliance::new();
+    let mut running = appliance.run(&[]);
+    let first = appliance.dataplane();
+    running.signal(Signal::SIGTERM);
+    running.wait();
+    appliance.tell(LINGER, true);
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| appliance.ask("stop", &[]));
+        appliance
+            .wait_until("stopping", || appliance.ask("status", &[]).stdout.contains("is stopping"));
+        let running = appliance.start(&[]);
+        appliance.wait_until("waiting", || running.said().contains("waiting for its end"));
+        appliance.tell(LINGER, false);
+        appliance.wait_until("ready", || appliance.get("/readyz").starts_with("200"));
+        assert_ne!(appliance.dataplane(), first);
+        assert_eq!(stop.join().expect("it was run").code, Some(0));
+    });
 }
 
 fn dataplane_that_ended_is_started_again() {

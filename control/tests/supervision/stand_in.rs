@@ -16,6 +16,9 @@ pub(crate) const STALL: &str = "stall";
 /// When this file appears, it ends without being asked to.
 pub(crate) const DIE: &str = "die";
 
+/// While this file is there, it drains without end.
+pub(crate) const LINGER: &str = "linger";
+
 const SHARDS: u16 = 2;
 const CATALOGUE: &str = "trunkline_turns_total\tcounter\t\tTurns of the stand-in.\n";
 
@@ -56,6 +59,10 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let began = Instant::now();
     for turn in 1.. {
         if let Some(Command::Stop { .. }) = server.take_command() {
+            server.set_state(State::Draining);
+            while run_dir.path().join(LINGER).exists() {
+                thread::sleep(Duration::from_millis(2));
+            }
             server.set_state(State::Stopped);
             break;
         }

@@ -62,7 +62,7 @@ fn instance_is_substituted_in_every_text_and_can_be_overridden() {
     let profile = embedded(&overrides).expect("the embedded profile takes any instance");
     assert_eq!(profile.instance, "two");
     assert_eq!(profile.port.netns.as_deref(), Some("trunkline-two"));
-    assert_eq!(profile.port.eal_args, ["--vdev=net_tap0,iface=tl-two"]);
+    assert!(profile.port.eal_args[0].starts_with("--vdev=net_tap0,iface=tl-two,"));
     assert_eq!(profile.run_dir().path(), Path::new("/run/trunkline/two"));
 }
 
