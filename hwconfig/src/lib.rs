@@ -15,7 +15,7 @@
 //! - `rules`: what no single key can say: sums, subsets, rules between sections.
 //! - `instance`: names derived from the instance (`{instance}`, run directory).
 //! - [`memory`]: bytes per record, and the [`memory::Plan`]: connections → bytes → hugepages.
-//! - `reference`: the table of keys as markdown, `profiles/README.md`.
+//! - `reference`: the table of keys as markdown, for the README.
 //!
 //! Invariant: a [`Profile`] exists only if every rule holds. Nothing downstream validates again.
 #![forbid(unsafe_code)]
