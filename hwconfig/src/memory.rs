@@ -39,7 +39,13 @@ pub const WORK_BYTES: u64 = 68;
 /// A topic alias.
 pub const ALIAS_BYTES: u64 = 12;
 /// An acknowledgement that waits.
-pub const PENDING_BYTES: u64 = 16;
+pub const PENDING_BYTES: u64 = 32;
+/// A session on its way to its client id.
+pub const CLAIM_BYTES: u64 = 16;
+/// A session that moves to another shard.
+pub const MOVE_BYTES: u64 = 28;
+/// A subscription whose retained messages are being fetched.
+pub const RETAINED_JOB_BYTES: u64 = 32;
 /// A chunk of acknowledgements and other small answers.
 pub const OUTPUT_CHUNK_BYTES: u64 = 120;
 /// An MQTT session at rest.

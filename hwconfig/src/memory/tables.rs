@@ -46,6 +46,10 @@ fn tree([nodes, levels, by_name]: [&'static str; 3], count: u64, level_units: u6
 
 /// Units that every store of texts has for a few of the greatest length.
 const LONG_TEXT_UNITS: u64 = 8 * 65_536 / ID_UNIT_BYTES;
+/// Sessions for each that may be moving to another shard at a time.
+const MOVES_DIVISOR: u64 = 16;
+/// A wildcard filter of another shard.
+const WILDCARD_BYTES: u64 = 8;
 /// Subscriptions whose retained messages are being fetched, on each shard.
 const RETAINED_JOBS: u64 = 4_096;
 
@@ -59,9 +63,7 @@ pub(super) fn terms(profile: &Profile, has_mqtt: bool) -> Vec<Term> {
         sum.sessions();
         sum.subscriptions();
         sum.messages();
-        if profile.shard_count() > 1 {
-            sum.interest();
-        }
+        sum.interest();
     }
     sum.terms
 }
@@ -148,8 +150,10 @@ impl Sum<'_> {
         let why = "memory.output_chunks: answers waiting to be sent";
         self.add(Owner::Mqtt, "output chunks", chunks, [pool], why);
         let pending = self.share(memory.pending);
+        let regions =
+            [slots("pending", pending, PENDING_BYTES), slots("claims", pending, CLAIM_BYTES)];
         let why = "memory.pending: answers waiting for another shard";
-        self.add(Owner::Mqtt, "pending", pending, [slots("pending", pending, PENDING_BYTES)], why);
+        self.add(Owner::Mqtt, "pending", pending, regions, why);
     }
 
     fn sessions(&mut self) {
@@ -157,8 +161,11 @@ impl Sum<'_> {
         let sessions = self.share(memory.sessions);
         let works = self.share(memory.active_links);
         let names = sessions + sessions / 4 + 2 * works + 2 * RETAINED_JOBS + LONG_TEXT_UNITS;
-        let regions =
-            [slots("sessions", sessions, SESSION_BYTES), slots("names", names, ID_UNIT_BYTES)];
+        let regions = [
+            slots("sessions", sessions, SESSION_BYTES),
+            slots("names", names, ID_UNIT_BYTES),
+            slots("moves", sessions.div_ceil(MOVES_DIVISOR), MOVE_BYTES),
+        ];
         let why = "memory.sessions, with a client id of 16 bytes";
         self.add(Owner::Mqtt, "sessions", sessions, regions, why);
         let regions = [
@@ -224,23 +231,26 @@ impl Sum<'_> {
         self.add(Owner::Mqtt, "deliveries", deliveries, [pool], why);
         let retained = self.share(memory.retained);
         let names = ["retained", "retained-levels", "retained-index"];
-        let regions = tree(names, 2 * retained, 2 * retained + LONG_TEXT_UNITS);
+        let mut regions = vec![slots("retained-jobs", RETAINED_JOBS, RETAINED_JOB_BYTES)];
+        regions.extend(tree(names, 2 * retained, 2 * retained + LONG_TEXT_UNITS));
         self.add(Owner::Mqtt, "retained", retained, regions, "memory.retained: two levels each");
     }
 
-    /// What the other shards are subscribed to.
+    /// What the other shards are subscribed to; next to nothing when there are none.
     fn interest(&mut self) {
         let memory = self.profile.memory.clone();
         let shards = u64::from(self.profile.shard_count());
-        let counters = 8 * self.share(memory.filters) * shards;
-        let nodes = self.share(memory.wildcard_nodes);
+        let if_others = |count: u64| if shards > 1 { count } else { 0 };
+        let counters = if_others(8 * self.share(memory.filters)).max(2) * shards;
+        let nodes = if_others(self.share(memory.wildcard_nodes));
+        let levels = if_others(nodes + LONG_TEXT_UNITS);
         let names = ["interest-tree", "interest-tree-levels", "interest-tree-index"];
         let mut regions = vec![
             region("interest-counters", Container::Array, counters, 1),
-            slots("interest-wildcards", nodes, IDENTIFIER_BYTES),
+            slots("interest-wildcards", nodes, WILDCARD_BYTES),
         ];
-        regions.extend(tree(names, nodes, nodes + LONG_TEXT_UNITS));
-        let why = "what other shards are subscribed to: filters and wildcards";
+        regions.extend(tree(names, nodes, levels));
+        let why = "filters and wildcards of other shards";
         self.add(Owner::Mqtt, "interest", nodes, regions, why);
     }
 }
