@@ -235,14 +235,17 @@ impl<'a> Connack<'a> {
     }
 }
 
-/// The return code that MQTT 3.1.1 has for a refusal (§3.2.2.3).
-pub fn return_code(reason: ReasonCode) -> ReasonCode {
-    ReasonCode(match reason {
-        ReasonCode::SUCCESS => 0,
-        ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
-        ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
-        ReasonCode::BAD_USER_NAME_OR_PASSWORD => 4,
-        ReasonCode::NOT_AUTHORIZED => 5,
-        _ => 3,
-    })
+/// A CONNACK that refuses. MQTT 3.1.1 has return codes of its own (§3.2.2.3).
+pub fn refusal(version: Version, reason: ReasonCode) -> Connack<'static> {
+    let reason = match version {
+        Version::V3 => ReasonCode(match reason {
+            ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
+            ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD => 4,
+            ReasonCode::NOT_AUTHORIZED => 5,
+            _ => 3,
+        }),
+        Version::V5 => reason,
+    };
+    Connack { session_present: false, reason, properties: Properties::EMPTY }
 }

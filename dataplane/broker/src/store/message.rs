@@ -150,6 +150,11 @@ impl MessageStore {
         &self.messages[id]
     }
 
+    /// Sets when a message expires; 0: never. A will only knows once it is published.
+    pub(crate) fn set_expiry(&mut self, id: MessageId, expires_at_ns: u64) {
+        self.messages[id].expires_at_ns = expires_at_ns;
+    }
+
     /// Adds a reference.
     pub(crate) fn retain(&mut self, id: MessageId) {
         self.messages[id].references += 1;
@@ -177,6 +182,11 @@ impl MessageStore {
     /// Copies the topic name; returns its bytes that fitted.
     pub(crate) fn read_topic(&self, id: MessageId, into: &mut [u8]) -> usize {
         self.names.read(self.messages[id].topic, 0, into)
+    }
+
+    /// Copies the topic name from `offset` on; returns the number of bytes.
+    pub(crate) fn read_topic_from(&self, id: MessageId, offset: usize, into: &mut [u8]) -> usize {
+        self.names.read(self.messages[id].topic, offset, into)
     }
 
     /// Whether the topic name is `topic`.

@@ -22,6 +22,9 @@ record! {
 const _: () = assert!(size_of::<RetainedCursor>() == 8);
 
 impl RetainedCursor {
+    /// A search that is over.
+    pub(crate) const DONE: RetainedCursor = RetainedCursor { node: NIL, reserved: 0 };
+
     /// Whether the search is over.
     pub(crate) fn is_done(&self) -> bool {
         self.node == NIL

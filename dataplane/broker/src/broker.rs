@@ -1,0 +1,437 @@
+//! The broker of one shard: what it owns, and the calls that concern links as such.
+
+use std::collections::VecDeque;
+
+use superpage::{ChunkPool, NIL, Slab};
+
+use crate::alias::Alias;
+use crate::claim::Claim;
+use crate::config::{BrokerConfig, BrokerError, Limits};
+use crate::counters::BrokerCounters;
+use crate::gauges::Survey;
+use crate::lifecycle::{Endings, Leave};
+use crate::link::{Link, LinkList, LinkState, Work, flag};
+use crate::output::OUTPUT_CHUNK_BYTES;
+use crate::pending::Pending;
+use crate::retained::RetainedJob;
+use crate::session::Session;
+use crate::shards::staging::Staging;
+use crate::shards::wire::FIXED_BYTES_MAX;
+use crate::shards::{ANSWER_BYTES_MAX, Receiving};
+use crate::store::bytes::ByteStore;
+use crate::store::directory::{ClientDirectory, DirectoryLimits};
+use crate::store::hash::Secret;
+use crate::store::message::{MessageLimits, MessageStore};
+use crate::store::queue::DeliveryPool;
+use crate::store::retained::{RetainedLimits, RetainedStore};
+use crate::take_over::Move;
+use crate::timers::TimerRequest;
+use crate::topic::index::{IndexLimits, SubscriptionIndex};
+use crate::topic::interest::{Interest, InterestLimits};
+use crate::topic::matcher::Matcher;
+
+/// One shard's broker. See the crate's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) config: BrokerConfig,
+    pub(crate) secret: Secret,
+    /// Latest time the broker was told.
+    pub(crate) now_ns: u64,
+
+    pub(crate) links: Slab<Link>,
+    pub(crate) works: Slab<Work>,
+    pub(crate) output: ChunkPool,
+    pub(crate) aliases: Slab<Alias>,
+    pub(crate) pending: Slab<Pending>,
+    pub(crate) ready: LinkList,
+    pub(crate) resumed: LinkList,
+    pub(crate) parked: LinkList,
+    /// Links not yet gone from the transport's view.
+    pub(crate) open_links: u32,
+    pub(crate) parked_links: u32,
+    pub(crate) timer_requests: VecDeque<TimerRequest>,
+    /// Where the search for lost timer requests goes on; `None` when none was lost.
+    pub(crate) timer_sweep: Option<u32>,
+    /// Where the paced shutdown goes on; `None` before it.
+    pub(crate) shutdown_cursor: Option<u32>,
+
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) connected: u32,
+    /// Client ids of sessions, texts of topic aliases, filters of retained jobs.
+    pub(crate) names: ByteStore,
+    pub(crate) index: SubscriptionIndex,
+    pub(crate) matcher: Matcher,
+    pub(crate) messages: MessageStore,
+    pub(crate) deliveries: DeliveryPool,
+    pub(crate) ending: Endings,
+    /// Client ids made up so far.
+    pub(crate) ids_assigned: u64,
+
+    pub(crate) directory: ClientDirectory,
+    /// Epoch given to the last claim.
+    pub(crate) epoch: u32,
+    pub(crate) retained: RetainedStore,
+    pub(crate) retained_jobs: Slab<RetainedJob>,
+    /// Where the round of retained jobs goes on.
+    pub(crate) retained_cursor: u32,
+
+    /// Sessions on their way to their client id.
+    pub(crate) claims: Slab<Claim>,
+    pub(crate) claims_stalled: bool,
+
+    pub(crate) interest: Interest,
+    /// Shards that could not be told of a filter and must take us to want everything.
+    pub(crate) untold: u64,
+    pub(crate) staging: Vec<Staging>,
+    pub(crate) receiving: Vec<Receiving>,
+    pub(crate) moves: Slab<Move>,
+    pub(crate) move_cursor: u32,
+
+    pub(crate) scratch: Scratch,
+    pub(crate) counters: BrokerCounters,
+    pub(crate) survey: Survey,
+}
+
+/// Buffers that live for one call, allocated once. A function takes what it needs out and puts it
+/// back; two that nest use different ones.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// A topic, or a client id.
+    pub(crate) topic: Vec<u8>,
+    /// Properties to store or to forward.
+    pub(crate) properties: Vec<u8>,
+    /// A filter.
+    pub(crate) filter: Vec<u8>,
+    /// A part of a payload.
+    pub(crate) payload: Vec<u8>,
+    /// A message from this shard to itself.
+    pub(crate) message: Vec<u8>,
+    /// Reason codes of a SUBACK.
+    pub(crate) reasons: Vec<u8>,
+    /// A record of a session image.
+    pub(crate) image: Vec<u8>,
+}
+
+impl Broker {
+    /// Makes the broker of a shard. All memory it will ever use is taken here.
+    ///
+    /// # Errors
+    /// Limits that contradict each other, or memory that cannot be had.
+    pub fn new(config: BrokerConfig) -> Result<Broker, BrokerError> {
+        config.check()?;
+        let BrokerConfig { limits, placement, shards, .. } = &config;
+        let (limits, placement) = (*limits, *placement);
+        let secret = Secret::new(config.secret);
+        Ok(Broker {
+            secret,
+            now_ns: 0,
+            links: Slab::create("links", limits.links, placement)?,
+            works: Slab::create("works", limits.active_links, placement)?,
+            output: ChunkPool::create(
+                "output",
+                OUTPUT_CHUNK_BYTES,
+                limits.output_chunks,
+                placement,
+            )?,
+            aliases: Slab::create("aliases", limits.active_links, placement)?,
+            pending: Slab::create("pending", limits.pending, placement)?,
+            ready: LinkList::of_ready(),
+            resumed: LinkList::of_waiting(),
+            parked: LinkList::of_waiting(),
+            open_links: 0,
+            parked_links: 0,
+            timer_requests: VecDeque::with_capacity(TIMER_REQUESTS_MAX),
+            timer_sweep: None,
+            shutdown_cursor: None,
+            sessions: Slab::create("sessions", limits.sessions, placement)?,
+            connected: 0,
+            names: ByteStore::create("names", NAME_UNIT_BYTES, name_units(&limits), placement)?,
+            index: SubscriptionIndex::create(&index_limits(&limits), secret, placement)?,
+            matcher: Matcher::new(),
+            messages: MessageStore::create(&message_limits(&limits), placement)?,
+            deliveries: DeliveryPool::create(limits.deliveries, placement)?,
+            ending: Endings::default(),
+            ids_assigned: 0,
+            directory: ClientDirectory::create(&directory_limits(&limits), secret, placement)?,
+            epoch: 0,
+            retained: RetainedStore::create(&retained_limits(&limits), secret, placement)?,
+            retained_jobs: Slab::create("retained-jobs", limits.retained_jobs, placement)?,
+            retained_cursor: 0,
+            claims: Slab::create("claims", limits.pending, placement)?,
+            claims_stalled: false,
+            untold: 0,
+            interest: Interest::create(&interest_limits(&limits, *shards), secret, placement)?,
+            staging: (0..*shards).map(|_| new_staging(&limits)).collect(),
+            receiving: (0..*shards).map(|_| Receiving::None).collect(),
+            moves: Slab::create("moves", limits.moves, placement)?,
+            move_cursor: 0,
+            scratch: Scratch::new(&limits),
+            counters: BrokerCounters::default(),
+            survey: Survey::default(),
+            config,
+        })
+    }
+
+    /// A transport connection has come. Returns its link, or `None` when there is room for no more
+    /// (counted), whereupon the caller aborts the connection.
+    pub fn accept(&mut self, now_ns: u64, transport: u32) -> Option<u32> {
+        self.now_ns = now_ns;
+        let link = match self.shutdown_cursor {
+            None => self.links.insert(Link::new(transport, millis(now_ns))),
+            Some(_) => None,
+        };
+        let Some(link) = link else {
+            self.counters.links_refused += 1;
+            return None;
+        };
+        self.counters.links_accepted += 1;
+        self.open_links += 1;
+        let timeout_ms = self.config.timers.connect_timeout_ms;
+        self.request_link_timer(link, now_ns + u64::from(timeout_ms) * NANOS_PER_MILLI);
+        Some(link)
+    }
+
+    /// The transport connection is gone without our asking. The link id is dead afterwards.
+    pub fn transport_closed(&mut self, now_ns: u64, link: u32) {
+        self.now_ns = now_ns;
+        self.leave_session(now_ns, link, Leave::Lost);
+        self.free_link(link);
+        self.run_own_messages(now_ns);
+    }
+
+    /// The transport's own number for a link.
+    pub fn transport_of(&self, link: u32) -> u32 {
+        self.links[link].transport
+    }
+
+    /// A link that has bytes to send or is to be closed: call [`Broker::fill`] on it.
+    pub fn next_ready(&mut self) -> Option<u32> {
+        while let Some(link) = self.ready.pop(&mut self.links) {
+            let record = &mut self.links[link];
+            record.clear(flag::LISTED);
+            if record.state() != LinkState::Dead {
+                return Some(link);
+            }
+            self.reap(link);
+        }
+        None
+    }
+
+    /// The transport has room again for a link whose [`Broker::fill`] had more to send.
+    pub fn mark_ready(&mut self, link: u32) {
+        self.links[link].clear(flag::BLOCKED);
+        self.wake(link);
+    }
+
+    /// A link that was parked and whose held bytes may be offered again.
+    pub fn next_resumed(&mut self) -> Option<u32> {
+        while let Some(link) = self.resumed.pop(&mut self.links) {
+            let record = &mut self.links[link];
+            record.clear(flag::WAITING);
+            if record.state() != LinkState::Dead {
+                return Some(link);
+            }
+            self.reap(link);
+        }
+        None
+    }
+
+    /// Puts a link into the list of links to fill, unless it waits for the transport.
+    pub(crate) fn wake(&mut self, link: u32) {
+        let record = &mut self.links[link];
+        if record.has(flag::LISTED) || (record.has(flag::BLOCKED) && !record.has(flag::ABORT)) {
+            return;
+        }
+        record.set(flag::LISTED);
+        self.ready.push(&mut self.links, link);
+    }
+
+    /// Stops taking a link's input until something it needs has room again.
+    pub(crate) fn park(&mut self, link: u32) {
+        let record = &mut self.links[link];
+        record.set(flag::PARKED);
+        if !record.has(flag::WAITING) {
+            record.set(flag::WAITING);
+            self.counters.parks += 1;
+            self.parked_links += 1;
+            self.parked.push(&mut self.links, link);
+        }
+    }
+
+    /// Has a link's held bytes offered again.
+    pub(crate) fn resume(&mut self, link: u32) {
+        let record = &mut self.links[link];
+        if !record.has(flag::WAITING) {
+            record.set(flag::WAITING);
+            self.resumed.push(&mut self.links, link);
+        }
+    }
+
+    /// Tries parked links again: those parked now, at most `links_max` of them.
+    pub(crate) fn retry_parked(&mut self, now_ns: u64, links_max: u32) {
+        for _ in 0..self.parked_links.min(links_max) {
+            let Some(link) = self.parked.pop(&mut self.links) else { return };
+            self.parked_links -= 1;
+            let record = &mut self.links[link];
+            record.clear(flag::WAITING | flag::PARKED);
+            if record.state() == LinkState::Dead {
+                self.reap(link);
+                continue;
+            }
+            // A message that is complete but could not be routed has no bytes left to offer.
+            self.finish_incoming(now_ns, link);
+            if !self.links[link].has(flag::PARKED) {
+                self.resume(link);
+                self.wake(link);
+            }
+        }
+    }
+
+    /// The link's work, taken from the pool when it has none; `None` when the pool is empty.
+    pub(crate) fn work(&mut self, link: u32) -> Option<u32> {
+        let work = self.links[link].work;
+        if work != NIL {
+            return Some(work);
+        }
+        let work = self.works.insert(Work::IDLE)?;
+        self.links[link].work = work;
+        Some(work)
+    }
+
+    /// Gives the link's work back when nothing is in progress.
+    pub(crate) fn rest(&mut self, link: u32) {
+        let work = self.links[link].work;
+        if work != NIL && self.works[work].is_idle() {
+            self.works.remove(work);
+            self.links[link].work = NIL;
+        }
+    }
+
+    /// Frees what a link holds; the record itself follows when no list holds it.
+    pub(crate) fn free_link(&mut self, link: u32) {
+        let work = self.links[link].work;
+        if work != NIL {
+            self.drop_incoming(work);
+            self.drop_sending(work);
+            self.drop_acks(work);
+            let mut work = self.works.remove(work);
+            work.output.clear(&mut self.output);
+        }
+        let record = &mut self.links[link];
+        record.work = NIL;
+        record.state = LinkState::Dead as u8;
+        self.open_links -= 1;
+        self.counters.links_closed += 1;
+        self.reap(link);
+    }
+
+    /// Removes the record of a dead link that no list holds any more.
+    fn reap(&mut self, link: u32) {
+        if !self.links[link].has(flag::LISTED | flag::WAITING) {
+            self.links.remove(link);
+        }
+    }
+
+    /// The home shard of a client id or topic with this hash.
+    pub(crate) fn shard_of(&self, hash: u64) -> u16 {
+        (hash % u64::from(self.config.shards)) as u16
+    }
+}
+
+impl Scratch {
+    fn new(limits: &Limits) -> Scratch {
+        let header = limits.header_bytes_max as usize;
+        let buffer = |len: usize| vec![0; len];
+        Scratch {
+            topic: buffer(header.max(crate::topic::name::TOPIC_BYTES_MAX)),
+            properties: buffer(header),
+            filter: buffer(header.max(crate::topic::name::TOPIC_BYTES_MAX)),
+            payload: buffer(crate::shards::wire::PART_BYTES_MAX),
+            message: buffer(limits.shard_message_bytes_max()),
+            reasons: buffer(header),
+            image: buffer(limits.shard_message_bytes_max()),
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes of the largest message between shards: a ring must take records of that size.
+    pub const fn shard_message_bytes_max(&self) -> usize {
+        // Topic, properties and a part of a payload, twice wrapped (image record in a message).
+        self.header_bytes_max as usize + crate::shards::wire::PART_BYTES_MAX + 2 * FIXED_BYTES_MAX
+    }
+}
+
+pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
+pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Timer requests kept; when more come in one turn, a sweep finds the rest.
+pub(crate) const TIMER_REQUESTS_MAX: usize = 4_096;
+
+/// Client ids of up to 16 bytes take one unit.
+const NAME_UNIT_BYTES: u32 = 24;
+
+/// Milliseconds of a time, wrapping after 49 days.
+pub(crate) fn millis(now_ns: u64) -> u32 {
+    (now_ns / NANOS_PER_MILLI) as u32
+}
+
+fn new_staging(limits: &Limits) -> Staging {
+    // Every answer is to a request with a pending record, so there are never more of them.
+    let reserve =
+        (limits.pending as usize * ANSWER_BYTES_MAX).min(limits.staging_bytes as usize / 4);
+    Staging::new(limits.staging_bytes as usize, reserve)
+}
+
+/// One unit for every session's id, a quarter more for long ones, and those of aliases and jobs.
+fn name_units(limits: &Limits) -> u32 {
+    let ids = limits.sessions + limits.sessions / 4;
+    ids + 2 * limits.active_links + 2 * limits.retained_jobs + LONG_NAME_UNITS
+}
+
+/// Room for a few names of the greatest length.
+const LONG_NAME_UNITS: u32 = 8 * 65_536 / NAME_UNIT_BYTES;
+
+fn index_limits(limits: &Limits) -> IndexLimits {
+    IndexLimits {
+        subscriptions: limits.subscriptions,
+        filters: limits.filters,
+        filter_units: limits.filters + limits.filters / 2 + LONG_NAME_UNITS,
+        nodes: limits.wildcard_nodes,
+        level_units: limits.wildcard_nodes + LONG_NAME_UNITS,
+        identifiers: limits.identifiers,
+    }
+}
+
+fn message_limits(limits: &Limits) -> MessageLimits {
+    MessageLimits {
+        messages: limits.messages,
+        name_units: 2 * limits.messages + LONG_NAME_UNITS,
+        payload_units: limits.payload_units,
+        payload_unit_bytes: limits.payload_unit_bytes,
+    }
+}
+
+fn directory_limits(limits: &Limits) -> DirectoryLimits {
+    DirectoryLimits { clients: limits.clients, id_units: limits.clients * 2 + LONG_NAME_UNITS }
+}
+
+fn retained_limits(limits: &Limits) -> RetainedLimits {
+    RetainedLimits {
+        topics: limits.retained,
+        nodes: limits.retained * 2,
+        level_units: limits.retained * 2 + LONG_NAME_UNITS,
+    }
+}
+
+fn interest_limits(limits: &Limits, shards: u16) -> InterestLimits {
+    let alone = shards == 1;
+    let scaled = |value: u32| if alone { 0 } else { value };
+    InterestLimits {
+        shards,
+        exact_slots: scaled(limits.filters.saturating_mul(8)),
+        wildcards: scaled(limits.wildcard_nodes),
+        nodes: scaled(limits.wildcard_nodes),
+        level_units: scaled(limits.wildcard_nodes + LONG_NAME_UNITS),
+    }
+}

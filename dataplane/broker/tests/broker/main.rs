@@ -1,0 +1,6 @@
+//! Drives brokers by bytes: clients of both versions on one, two and three shards.
+
+mod net;
+mod packet;
+
+mod basics;
