@@ -223,6 +223,13 @@ impl Broker {
         self.wake(link);
     }
 
+    /// Whether a link's bytes are held back until [`Broker::next_resumed`] names it. If not, what
+    /// [`Broker::feed`] left is the beginning of a packet.
+    pub fn is_held(&self, link: u32) -> bool {
+        let record = &self.links[link];
+        record.state() == LinkState::Claiming || record.has(flag::PARKED | flag::CORKED)
+    }
+
     /// A link that was parked and whose held bytes may be offered again.
     pub fn next_resumed(&mut self) -> Option<u32> {
         while let Some(link) = self.resumed.pop(&mut self.links) {

@@ -30,7 +30,14 @@ impl Broker {
     /// A deadline for the wheel. At most one is in force for an owner; a later request replaces it
     /// only when it is earlier.
     pub fn next_timer(&mut self) -> Option<TimerRequest> {
-        self.timer_requests.pop_front()
+        loop {
+            let request = self.timer_requests.pop_front()?;
+            // A link can be gone before its request was read: nothing asks for its transport then.
+            match request.owner {
+                TimerOwner::Link(link) if self.links.get(link).is_none() => {}
+                _ => return Some(request),
+            }
+        }
     }
 
     /// A link's deadline has come. Returns the next one. Ids that are no longer in use are harmless.
