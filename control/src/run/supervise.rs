@@ -205,11 +205,21 @@ impl Supervisor {
     }
 
     fn become_serving(&mut self, now: Instant) {
-        let serving = Phase::Pausing { until: now };
-        if let Phase::Starting { dataplane, .. } = std::mem::replace(&mut self.phase, serving) {
+        if let Some((dataplane, _)) = self.take_dataplane(now) {
             self.phase = Phase::Serving { dataplane, since: now };
+            self.has_served = true;
         }
-        self.has_served = true;
+    }
+
+    /// Takes the dataplane out of the phase, with the time it has served; the next start is due.
+    fn take_dataplane(&mut self, now: Instant) -> Option<(Dataplane, Duration)> {
+        match std::mem::replace(&mut self.phase, Phase::Pausing { until: now }) {
+            Phase::Starting { dataplane, .. } => Some((dataplane, Duration::ZERO)),
+            Phase::Serving { dataplane, since } => {
+                Some((dataplane, now.saturating_duration_since(since)))
+            }
+            Phase::Pausing { .. } => None,
+        }
     }
 
     fn step_serving(&mut self, now: Instant) -> Option<End> {
@@ -268,15 +278,7 @@ impl Supervisor {
 
     /// The dataplane has ended: on request, or it must be started again.
     fn on_end(&mut self, now: Instant) -> Option<End> {
-        let until = now + self.pause;
-        let (dataplane, served) = match std::mem::replace(&mut self.phase, Phase::Pausing { until })
-        {
-            Phase::Starting { dataplane, .. } => (dataplane, Duration::ZERO),
-            Phase::Serving { dataplane, since } => {
-                (dataplane, now.saturating_duration_since(since))
-            }
-            Phase::Pausing { .. } => return None,
-        };
+        let (dataplane, served) = self.take_dataplane(now)?;
         self.watch.detach();
         self.is_stalled = false;
         if dataplane.ended_cleanly() {
