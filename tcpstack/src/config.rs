@@ -1,0 +1,273 @@
+//! What a stack is made from: addresses, limits, timers.
+
+use std::net::Ipv4Addr;
+
+use superpage::Placement;
+
+use crate::steering::Steering;
+
+/// An IPv4 address and the length of its network prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4Cidr {
+    /// The address itself.
+    pub addr: Ipv4Addr,
+    /// Length of the network prefix, 0 to 32 bits.
+    pub prefix: u8,
+}
+
+impl Ipv4Cidr {
+    /// Whether `other` is on this network.
+    #[must_use]
+    pub fn contains(&self, other: Ipv4Addr) -> bool {
+        (u32::from(self.addr) ^ u32::from(other)) & self.mask() == 0
+    }
+
+    /// The directed broadcast address; `None` for prefixes of 31 and 32 bits (RFC 3021).
+    #[must_use]
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        (self.prefix < 31).then(|| Ipv4Addr::from(u32::from(self.addr) | !self.mask()))
+    }
+
+    fn mask(&self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
+    }
+}
+
+/// Everything a stack needs to know at the start.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// The port's MAC address.
+    pub mac: [u8; 6],
+    /// Largest IP packet the port sends and takes, 576 to 9,216 bytes.
+    pub mtu: u16,
+    /// The stack's own addresses, 1 to [`ADDRESSES_MAX`].
+    pub addresses: Vec<Ipv4Cidr>,
+    /// Next hop for destinations on no network of ours.
+    pub gateway: Option<Ipv4Addr>,
+    /// Ports listened on, on every address; the position is the listener's number.
+    pub listeners: Vec<u16>,
+    /// Sizes of all tables, buffers and pools.
+    pub limits: Limits,
+    /// Times after which things happen.
+    pub timers: Timers,
+    /// Random secret of the process: keys the flow table and the initial sequence numbers.
+    pub secret: [u8; 16],
+    /// Which shard owns which flow.
+    pub steering: Steering,
+    /// Whether the port fills in TCP checksums; the stack then writes the pseudo-header sum only.
+    pub tx_checksum_offload: bool,
+    /// Where the regions shall lie.
+    pub placement: Placement,
+    /// Largest segment to offer and to send, when it shall be less than the MTU allows.
+    pub segment_bytes_max: Option<u16>,
+}
+
+/// Sizes of all tables, buffers and pools. Nothing grows after the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections, without those in SYN-RECEIVED by a passive open and those in TIME-WAIT.
+    pub connections: u32,
+    /// Passive opens waiting for the handshake's last ACK.
+    pub syn_entries: u32,
+    /// Connections in TIME-WAIT.
+    pub time_wait_entries: u32,
+    /// Connections that may have unacknowledged data at the same time.
+    pub flights: u32,
+    /// Chunks for data to send, out-of-order data and data not consumed yet.
+    pub chunks: u32,
+    /// Bytes of a chunk.
+    pub chunk_bytes: u32,
+    /// Bytes a peer may send beyond what the application has consumed.
+    pub receive_buffer_bytes: u32,
+    /// Bytes the application may queue beyond what the peer has acknowledged.
+    pub send_buffer_bytes: u32,
+    /// Neighbours remembered on the link.
+    pub neighbors: u32,
+}
+
+impl Default for Limits {
+    /// A small machine: ten thousand connections.
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            syn_entries: 1_024,
+            time_wait_entries: 4_096,
+            flights: 2_048,
+            chunks: 32_768,
+            chunk_bytes: 512,
+            receive_buffer_bytes: 65_535,
+            send_buffer_bytes: 65_535,
+            neighbors: 256,
+        }
+    }
+}
+
+/// Times after which things happen, in milliseconds unless the name says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// How long a closed connection's address pair stays taken: 2 MSL, RFC 9293 §3.6.1. RFC 9293
+    /// has 4 minutes; 60 s is what the kernels of our peers use.
+    pub time_wait_ms: u32,
+    /// How long the peer may take to close its half after ours is closed and acknowledged.
+    pub fin_wait_2_ms: u32,
+    /// Longest delay of an acknowledgement. RFC 9293 §3.8.6.3 allows 500 ms.
+    pub delayed_ack_ms: u32,
+    /// Retransmission time-out before the first measurement, RFC 6298 §2.1.
+    pub rto_initial_ms: u32,
+    /// Lower bound of the retransmission time-out. RFC 6298 §2.4 has 1 s as a SHOULD; with
+    /// nanosecond clocks and delayed ACKs of at most 40 ms, 200 ms keeps its purpose.
+    pub rto_min_ms: u32,
+    /// Upper bound of the retransmission time-out, RFC 6298 §2.5.
+    pub rto_max_ms: u32,
+    /// A connection without progress for so long is given up: R2 of RFC 9293 §3.8.3.
+    pub user_timeout_ms: u32,
+    /// How long an active open may take: R2 for SYN, RFC 9293 §3.8.3 (MUST-23: ≥ 3 minutes).
+    pub connect_timeout_ms: u32,
+    /// How often a SYN-ACK is repeated before a passive open is forgotten, 0 to 7.
+    pub syn_ack_retries: u8,
+    /// Idle time before the first keep-alive probe; 0 turns keep-alive off, RFC 9293 §3.8.4.
+    pub keep_alive_idle_ms: u32,
+    /// Time between keep-alive probes.
+    pub keep_alive_interval_ms: u32,
+    /// Unanswered probes after which the connection is given up.
+    pub keep_alive_probes: u8,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            time_wait_ms: 60_000,
+            fin_wait_2_ms: 60_000,
+            delayed_ack_ms: 40,
+            rto_initial_ms: 1_000,
+            rto_min_ms: 200,
+            rto_max_ms: 60_000,
+            user_timeout_ms: 300_000,
+            connect_timeout_ms: 180_000,
+            syn_ack_retries: 5,
+            keep_alive_idle_ms: 0,
+            keep_alive_interval_ms: 75_000,
+            keep_alive_probes: 9,
+        }
+    }
+}
+
+/// Why a stack cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// A value of the configuration is out of its bounds.
+    #[error("{key} = {value} is out of bounds: {limit}")]
+    OutOfBounds {
+        /// Which value.
+        key: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        limit: &'static str,
+    },
+    /// Memory for a table could not be had.
+    #[error("no memory for {region}: {source}")]
+    Memory {
+        /// Which table.
+        region: &'static str,
+        /// Why.
+        source: superpage::RegionError,
+    },
+}
+
+impl StackConfig {
+    /// Checks every bound the rest of the stack relies on.
+    pub(crate) fn check(&self) -> Result<(), StackError> {
+        let limits = &self.limits;
+        let rules: [(&'static str, u64, bool, &'static str); 10] = [
+            ("mtu", self.mtu.into(), (576..=9_216).contains(&self.mtu), "576 to 9216"),
+            (
+                "addresses",
+                self.addresses.len() as u64,
+                (1..=ADDRESSES_MAX).contains(&self.addresses.len()),
+                "1 to 64 addresses",
+            ),
+            (
+                "listeners",
+                self.listeners.len() as u64,
+                self.listeners.len() <= LISTENERS_MAX,
+                "at most 64 ports",
+            ),
+            (
+                "connections",
+                limits.connections.into(),
+                limits.connections <= RECORDS_MAX,
+                "at most 2^28",
+            ),
+            (
+                "syn_entries",
+                limits.syn_entries.into(),
+                limits.syn_entries <= RECORDS_MAX,
+                "at most 2^28",
+            ),
+            (
+                "time_wait_entries",
+                limits.time_wait_entries.into(),
+                limits.time_wait_entries <= RECORDS_MAX,
+                "at most 2^28",
+            ),
+            (
+                "chunk_bytes",
+                limits.chunk_bytes.into(),
+                (64..=16_384).contains(&limits.chunk_bytes),
+                "64 to 16384",
+            ),
+            (
+                "receive_buffer_bytes",
+                limits.receive_buffer_bytes.into(),
+                (2_048..=BUFFER_BYTES_MAX).contains(&limits.receive_buffer_bytes),
+                "2 KiB to 64 MiB",
+            ),
+            (
+                "send_buffer_bytes",
+                limits.send_buffer_bytes.into(),
+                (2_048..=BUFFER_BYTES_MAX).contains(&limits.send_buffer_bytes),
+                "2 KiB to 64 MiB",
+            ),
+            (
+                "neighbors",
+                limits.neighbors.into(),
+                (1..=NEIGHBORS_MAX).contains(&limits.neighbors),
+                "1 to 32768",
+            ),
+        ];
+        match rules.iter().find(|(_, _, holds, _)| !holds) {
+            Some(&(key, value, _, limit)) => Err(StackError::OutOfBounds { key, value, limit }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Own addresses of a stack: they are scanned for every packet.
+pub const ADDRESSES_MAX: usize = 64;
+/// Ports listened on: they are scanned for every SYN.
+pub const LISTENERS_MAX: usize = 64;
+/// Records of a kind: the flow table keeps the kind in an index's two high bits.
+const RECORDS_MAX: u32 = 1 << 28;
+/// A buffer must stay far below half of the sequence space.
+const BUFFER_BYTES_MAX: u32 = 64 << 20;
+/// A connection remembers its neighbour's place in 16 bits.
+const NEIGHBORS_MAX: u32 = 32_768;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cidr_knows_its_network_and_broadcast() {
+        let cidr = Ipv4Cidr { addr: Ipv4Addr::new(10, 77, 0, 1), prefix: 24 };
+        assert!(cidr.contains(Ipv4Addr::new(10, 77, 0, 200)));
+        assert!(!cidr.contains(Ipv4Addr::new(10, 77, 1, 1)));
+        assert_eq!(cidr.broadcast(), Some(Ipv4Addr::new(10, 77, 0, 255)));
+        let all = Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 0 };
+        assert!(all.contains(Ipv4Addr::new(192, 168, 1, 1)));
+        let one = Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 32 };
+        assert!(!one.contains(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(one.broadcast(), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What handling one connection may touch beside its TCB.
+
+use superpage::NIL;
+
+use crate::chunks::Chunks;
+use crate::counters::{Drop, StackCounters};
+use crate::event::{CloseReason, Event, EventQueue};
+use crate::flight::{Flight, FlightPool};
+use crate::segment::Header;
+use crate::settings::{NS_PER_MS, Settings, milliseconds};
+use crate::tcb::{STATES, State, Tcb, flag};
+use crate::{ConnId, reassembly};
+
+/// Borrowed from the stack for one segment, timer or call.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now_ns: u64,
+    pub(crate) conn: ConnId,
+    pub(crate) settings: &'a Settings,
+    pub(crate) chunks: &'a mut Chunks,
+    pub(crate) flights: &'a mut FlightPool,
+    pub(crate) counters: &'a mut StackCounters,
+    /// Connections by state.
+    pub(crate) states: &'a mut [u32; STATES],
+    pub(crate) events: &'a mut EventQueue,
+}
+
+/// What becomes of a connection after a segment, a timer or a call. The stack carries it out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    /// It goes on.
+    GoOn,
+    /// It is over; with a reset to the peer or without.
+    End { reason: CloseReason, reset: bool },
+    /// Both ends have closed, ours first.
+    TimeWait,
+    /// It goes on, and a segment that is none of its own is to be sent.
+    Answer(Header),
+}
+
+/// A segment that was not taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Drop,
+    pub(crate) then: Then,
+}
+
+impl From<Drop> for Refusal {
+    fn from(reason: Drop) -> Self {
+        Self { reason, then: Then::GoOn }
+    }
+}
+
+impl Context<'_> {
+    pub(crate) fn set_state(&mut self, tcb: &mut Tcb, state: State) {
+        self.states[usize::from(tcb.state)] -= 1;
+        self.states[state as usize] += 1;
+        tcb.state = state as u8;
+    }
+
+    /// The connection's flight, if it has one.
+    pub(crate) fn flight(&mut self, tcb: &Tcb) -> Option<&mut Flight> {
+        self.flights.get_mut(self.conn, tcb.flight)
+    }
+
+    /// The handshake is done.
+    pub(crate) fn establish(&mut self, tcb: &mut Tcb) {
+        self.set_state(tcb, State::Established);
+        tcb.heard_ms = milliseconds(self.now_ns);
+        let idle_ms = u64::from(self.settings.timers.keep_alive_idle_ms);
+        tcb.state_due_ns = if idle_ms == 0 { 0 } else { self.now_ns + idle_ms * NS_PER_MS };
+        tcb.set(flag::OUTPUT);
+    }
+
+    /// RFC 5961 §7: an acknowledgement that a forged segment may have caused. Ten in five seconds.
+    pub(crate) fn challenge(&mut self, tcb: &mut Tcb) {
+        let now_ms = milliseconds(self.now_ns);
+        if now_ms.wrapping_sub(tcb.challenge_ms) > CHALLENGE_PERIOD_MS {
+            (tcb.challenge_ms, tcb.challenges) = (now_ms, 0);
+        }
+        if tcb.challenges >= CHALLENGES_MAX {
+            self.counters.tcp_challenge_ack_limited += 1;
+            return;
+        }
+        tcb.challenges += 1;
+        self.counters.tcp_challenge_ack += 1;
+        tcb.set(flag::ACK_NOW);
+    }
+
+    /// Tells what could not be told while the application still had octets to return.
+    pub(crate) fn tell_in_order(&mut self, tcb: &mut Tcb) {
+        if tcb.keeps_due > 0 || tcb.has(flag::APP_CLOSED) {
+            return;
+        }
+        if reassembly::splice(tcb, self.chunks) {
+            self.events.push(Event::Readable { conn: self.conn });
+        }
+        if tcb.has(flag::FIN_UNTOLD) {
+            tcb.clear(flag::FIN_UNTOLD);
+            self.events.push(Event::PeerClosed { conn: self.conn });
+        }
+    }
+
+    /// Drops all data received and not consumed.
+    pub(crate) fn discard_received(&mut self, tcb: &mut Tcb) {
+        self.chunks.release_chain(tcb.rcv_head);
+        self.chunks.release_chain(tcb.ooo_head);
+        (tcb.rcv_head, tcb.rcv_tail, tcb.rcv_len) = (NIL, NIL, 0);
+        (tcb.ooo_head, tcb.ooo_tail, tcb.ooo_chunks) = (NIL, NIL, 0);
+    }
+
+    /// Gives back everything the connection holds but its TCB.
+    pub(crate) fn release_all(&mut self, tcb: &mut Tcb) {
+        self.discard_received(tcb);
+        self.chunks.release_chain(tcb.snd_head);
+        (tcb.snd_head, tcb.snd_tail, tcb.snd_len) = (NIL, NIL, 0);
+        self.flights.release(self.conn, tcb.flight);
+        tcb.flight = NIL;
+        (tcb.ack_due_ns, tcb.state_due_ns) = (0, 0);
+    }
+
+    /// When the connection's timer shall fire; 0: never.
+    pub(crate) fn deadline_ns(&self, tcb: &Tcb) -> u64 {
+        let flight = self.flights.get(self.conn, tcb.flight);
+        [tcb.ack_due_ns, tcb.state_due_ns, flight.map_or(0, |flight| flight.due_ns)]
+            .into_iter()
+            .filter(|due_ns| *due_ns != 0)
+            .min()
+            .unwrap_or(0)
+    }
+}
+
+const CHALLENGE_PERIOD_MS: u32 = 5_000;
+const CHALLENGES_MAX: u8 = 10;

@@ -1,0 +1,284 @@
+//! What the stack counts. A metric's name is `trunkline_tcpstack_<field>_<unit>_total`.
+
+use superpage::counters;
+
+counters! {
+    /// Counters of one stack. Invariant: `received` = `accepted` + every `drop_*`.
+    pub struct StackCounters {
+        /// Frames given to the stack.
+        received: frames,
+        /// Frames the stack took.
+        accepted: frames,
+        /// Frames dropped: shorter than an Ethernet header.
+        drop_ethernet_short: frames,
+        /// Frames dropped: for another MAC address, or a group the stack is not in.
+        drop_ethernet_destination: frames,
+        /// Frames dropped: neither ARP nor IPv4.
+        drop_ethernet_type: frames,
+        /// Frames dropped: malformed ARP.
+        drop_arp_malformed: frames,
+        /// Frames dropped: ARP that concerns none of the stack's addresses and no known neighbour.
+        drop_arp_foreign: frames,
+        /// Frames dropped: ARP of a sender whose address is on no network of the stack.
+        drop_arp_sender: frames,
+        /// Frames dropped: ARP requests beyond the queue of replies.
+        drop_arp_queue_full: frames,
+        /// Frames dropped: IPv4 header cut short, of a wrong version or with impossible lengths.
+        drop_ipv4_malformed: frames,
+        /// Frames dropped: wrong IPv4 header checksum.
+        drop_ipv4_checksum: frames,
+        /// Frames dropped: IPv4 source routes.
+        drop_ipv4_source_route: frames,
+        /// Frames dropped: IPv4 fragments.
+        drop_ipv4_fragment: frames,
+        /// Frames dropped: IPv4 for an address that is not the stack's.
+        drop_ipv4_destination: frames,
+        /// Frames dropped: IPv4 from a group, broadcast, loopback or own address.
+        drop_ipv4_source: frames,
+        /// Frames dropped: IPv4 with neither TCP nor ICMP.
+        drop_ipv4_protocol: frames,
+        /// Frames dropped: ICMP cut short.
+        drop_icmp_malformed: frames,
+        /// Frames dropped: wrong ICMP checksum.
+        drop_icmp_checksum: frames,
+        /// Frames dropped: ICMP messages of other types.
+        drop_icmp_type: frames,
+        /// Frames dropped: echo requests beyond the queue of replies.
+        drop_icmp_queue_full: frames,
+        /// Frames dropped: TCP header cut short or with an impossible length.
+        drop_tcp_malformed: frames,
+        /// Frames dropped: TCP options with impossible lengths.
+        drop_tcp_options: frames,
+        /// Frames dropped: wrong TCP checksum.
+        drop_tcp_checksum: frames,
+        /// Frames dropped: TCP to or from port 0.
+        drop_tcp_port: frames,
+        /// Frames dropped: segments for no connection and no listener.
+        drop_tcp_no_connection: frames,
+        /// Frames dropped: segments for a listener that do not open a connection.
+        drop_tcp_listen: frames,
+        /// Frames dropped: SYNs beyond the table of passive opens.
+        drop_tcp_syn_full: frames,
+        /// Frames dropped: SYNs beyond the table of connections.
+        drop_tcp_connections_full: frames,
+        /// Frames dropped: segments outside the receive window.
+        drop_tcp_window: frames,
+        /// Frames dropped: segments with an old timestamp (PAWS).
+        drop_tcp_paws: frames,
+        /// Frames dropped: segments without the negotiated timestamp.
+        drop_tcp_timestamp_missing: frames,
+        /// Frames dropped: resets that are not at the next expected octet.
+        drop_tcp_reset: frames,
+        /// Frames dropped: SYNs on a synchronized connection.
+        drop_tcp_syn: frames,
+        /// Frames dropped: segments without an acknowledgment.
+        drop_tcp_ack_missing: frames,
+        /// Frames dropped: acknowledgments of what was not sent or long ago.
+        drop_tcp_ack: frames,
+        /// Frames dropped: data in the window for which there was no chunk; unacknowledged.
+        drop_tcp_chunks: frames,
+        /// Frames dropped: data after the application had closed, or after the peer's FIN.
+        drop_tcp_closed: frames,
+        /// Frames dropped: segments for a connection in TIME-WAIT that change nothing.
+        drop_tcp_time_wait: frames,
+
+        /// Frames handed to the port.
+        sent: frames,
+        /// Bytes of frames handed to the port.
+        sent_frame: bytes,
+        /// ARP requests sent.
+        arp_request_sent: frames,
+        /// ARP replies sent.
+        arp_reply_sent: frames,
+        /// ARP messages in which another machine uses one of the stack's addresses.
+        arp_conflict: frames,
+        /// Neighbours forgotten for a new one.
+        neighbor_evicted: entries,
+        /// Frames not sent because the next hop's MAC address is not known.
+        neighbor_unresolved: frames,
+        /// IPv4 packets with options, which are ignored.
+        ipv4_options: packets,
+        /// ICMP echo requests answered.
+        icmp_echo: requests,
+        /// ICMP destination unreachable received: fragmentation needed.
+        icmp_fragmentation_needed: messages,
+        /// ICMP destination unreachable received: port unreachable.
+        icmp_port_unreachable: messages,
+        /// ICMP destination unreachable received: other codes.
+        icmp_unreachable: messages,
+
+        /// Segments received for the stack, with a right checksum.
+        tcp_received: segments,
+        /// Octets of the stream received in order.
+        tcp_received_stream: bytes,
+        /// Segments received that came out of order.
+        tcp_received_out_of_order: segments,
+        /// Segments received whose data was there already.
+        tcp_received_duplicate: segments,
+        /// Segments sent.
+        tcp_sent: segments,
+        /// Octets of the stream sent, without retransmissions.
+        tcp_sent_stream: bytes,
+        /// Segments sent again.
+        tcp_retransmitted: segments,
+        /// Losses found by three duplicate acknowledgments.
+        tcp_fast_retransmit: losses,
+        /// Expiries of the retransmission timer.
+        tcp_timeout: expiries,
+        /// Zero-window probes sent.
+        tcp_window_probe: segments,
+        /// Keep-alive probes sent.
+        tcp_keep_alive_probe: segments,
+        /// Acknowledgments sent without data.
+        tcp_pure_ack: segments,
+        /// Challenge acknowledgments asked for, RFC 5961.
+        tcp_challenge_ack: segments,
+        /// Challenge acknowledgments beyond the limit of their connection.
+        tcp_challenge_ack_limited: segments,
+        /// Resets sent.
+        tcp_reset_sent: segments,
+        /// Resets received that ended a connection.
+        tcp_reset_received: segments,
+        /// Resets and other answers without a connection lost to a full queue.
+        tcp_answer_lost: segments,
+        /// SYNs that began a passive open.
+        tcp_syn_received: segments,
+        /// SYN-ACKs sent again.
+        tcp_syn_ack_retransmitted: segments,
+        /// Passive opens forgotten: no last ACK after all SYN-ACKs.
+        tcp_syn_expired: entries,
+        /// Passive opens forgotten for a new SYN.
+        tcp_syn_evicted: entries,
+        /// Connections accepted.
+        tcp_accepted: connections,
+        /// Active opens begun.
+        tcp_connect: connections,
+        /// Active opens that reached ESTABLISHED.
+        tcp_connected: connections,
+        /// Active opens that failed.
+        tcp_connect_failed: connections,
+        /// Connections ended in order.
+        tcp_finished: connections,
+        /// Connections ended by the peer's reset.
+        tcp_reset: connections,
+        /// Connections ended because the peer did not answer.
+        tcp_timed_out: connections,
+        /// Connections ended by a reset of ours.
+        tcp_aborted: connections,
+        /// Connections in TIME-WAIT forgotten for a new one.
+        tcp_time_wait_evicted: entries,
+        /// SYNs that took over an address pair in TIME-WAIT.
+        tcp_time_wait_reused: entries,
+        /// Times output waited because no flight was free.
+        tcp_flight_wait: waits,
+    }
+}
+
+counters! {
+    /// What a stack holds now. A metric's name is `trunkline_tcpstack_<field>_<unit>`.
+    pub struct StackGauges {
+        /// Connections in SYN-SENT.
+        syn_sent: connections,
+        /// Connections in SYN-RECEIVED.
+        syn_received: connections,
+        /// Connections in ESTABLISHED.
+        established: connections,
+        /// Connections in FIN-WAIT-1.
+        fin_wait_1: connections,
+        /// Connections in FIN-WAIT-2.
+        fin_wait_2: connections,
+        /// Connections in CLOSE-WAIT.
+        close_wait: connections,
+        /// Connections in CLOSING.
+        closing: connections,
+        /// Connections in LAST-ACK.
+        last_ack: connections,
+        /// Connections in TIME-WAIT.
+        time_wait: connections,
+        /// TCBs in use, with those whose end the application has not been told.
+        in_use: connections,
+        /// TCBs there are.
+        capacity: connections,
+        /// Entries of the flow table.
+        flows: entries,
+        /// Chunks free.
+        free: chunks,
+        /// Chunks there are.
+        total: chunks,
+        /// Flights free or idle.
+        available: flights,
+        /// Neighbours known.
+        known: neighbors,
+    }
+}
+
+/// Declares [`Drop`]: a reason for each `drop_*` counter.
+macro_rules! drops {
+    ($($reason:ident => $field:ident,)+) => {
+        /// Why a frame was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Drop {
+            $($reason,)+
+        }
+
+        impl StackCounters {
+            /// Accounts for one received frame.
+            pub(crate) fn verdict(&mut self, verdict: Result<(), Drop>) {
+                match verdict {
+                    Ok(()) => self.accepted += 1,
+                    $(Err(Drop::$reason) => self.$field += 1,)+
+                }
+            }
+        }
+    };
+}
+
+drops! {
+    EthernetShort => drop_ethernet_short,
+    EthernetDestination => drop_ethernet_destination,
+    EthernetType => drop_ethernet_type,
+    ArpMalformed => drop_arp_malformed,
+    ArpForeign => drop_arp_foreign,
+    ArpSender => drop_arp_sender,
+    ArpQueueFull => drop_arp_queue_full,
+    Ipv4Malformed => drop_ipv4_malformed,
+    Ipv4Checksum => drop_ipv4_checksum,
+    Ipv4SourceRoute => drop_ipv4_source_route,
+    Ipv4Fragment => drop_ipv4_fragment,
+    Ipv4Destination => drop_ipv4_destination,
+    Ipv4Source => drop_ipv4_source,
+    Ipv4Protocol => drop_ipv4_protocol,
+    IcmpMalformed => drop_icmp_malformed,
+    IcmpChecksum => drop_icmp_checksum,
+    IcmpType => drop_icmp_type,
+    IcmpQueueFull => drop_icmp_queue_full,
+    TcpMalformed => drop_tcp_malformed,
+    TcpOptions => drop_tcp_options,
+    TcpChecksum => drop_tcp_checksum,
+    TcpPort => drop_tcp_port,
+    TcpNoConnection => drop_tcp_no_connection,
+    TcpListen => drop_tcp_listen,
+    TcpSynFull => drop_tcp_syn_full,
+    TcpConnectionsFull => drop_tcp_connections_full,
+    TcpWindow => drop_tcp_window,
+    TcpPaws => drop_tcp_paws,
+    TcpTimestampMissing => drop_tcp_timestamp_missing,
+    TcpReset => drop_tcp_reset,
+    TcpSyn => drop_tcp_syn,
+    TcpAckMissing => drop_tcp_ack_missing,
+    TcpAck => drop_tcp_ack,
+    TcpChunks => drop_tcp_chunks,
+    TcpClosed => drop_tcp_closed,
+    TcpTimeWait => drop_tcp_time_wait,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_counter_has_its_reason() {
+        let reasons = StackCounters::FIELDS.iter().filter(|field| field.name.starts_with("drop_"));
+        assert_eq!(reasons.count(), Drop::TcpTimeWait as usize + 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! Ethernet II framing.
+
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol};
+
+use crate::counters::Drop;
+
+/// A MAC address.
+pub(crate) type Mac = [u8; 6];
+
+/// What a frame for us carries; the payload begins at [`HEADER_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Arp,
+    Ipv4,
+}
+
+/// Looks at the header of a received frame.
+pub(crate) fn parse(bytes: &[u8], own: Mac) -> Result<Payload, Drop> {
+    let frame = EthernetFrame::new_checked(bytes).map_err(|_| Drop::EthernetShort)?;
+    // The stack is in no multicast group: IGMP is not needed for ARP and TCP.
+    let destination = frame.dst_addr();
+    if destination != EthernetAddress(own) && !destination.is_broadcast() {
+        return Err(Drop::EthernetDestination);
+    }
+    match frame.ethertype() {
+        EthernetProtocol::Arp => Ok(Payload::Arp),
+        EthernetProtocol::Ipv4 => Ok(Payload::Ipv4),
+        _ => Err(Drop::EthernetType),
+    }
+}
+
+/// Writes the header of a frame to send.
+pub(crate) fn emit(bytes: &mut [u8], source: Mac, destination: Mac, payload: Payload) {
+    let mut frame = EthernetFrame::new_unchecked(bytes);
+    frame.set_src_addr(EthernetAddress(source));
+    frame.set_dst_addr(EthernetAddress(destination));
+    frame.set_ethertype(match payload {
+        Payload::Arp => EthernetProtocol::Arp,
+        Payload::Ipv4 => EthernetProtocol::Ipv4,
+    });
+}
+
+/// Whether an address can be one station's.
+pub(crate) fn is_unicast(mac: Mac) -> bool {
+    EthernetAddress(mac).is_unicast() && mac != [0; 6]
+}
+
+/// Bytes of the header.
+pub(crate) const HEADER_BYTES: usize = 14;
+/// All stations.
+pub(crate) const BROADCAST: Mac = [0xff; 6];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_frames_for_us_are_taken() {
+        let own = [2, 0, 0, 0, 0, 1];
+        let frame = |destination, kind: [u8; 2]| {
+            let mut bytes = [0; 60];
+            emit(&mut bytes, [2, 0, 0, 0, 0, 2], destination, Payload::Arp);
+            bytes[12..14].copy_from_slice(&kind);
+            parse(&bytes, own)
+        };
+        assert_eq!(frame(own, [0x08, 0x06]), Ok(Payload::Arp));
+        assert_eq!(frame(own, [0x08, 0x00]), Ok(Payload::Ipv4));
+        assert_eq!(frame(BROADCAST, [0x08, 0x06]), Ok(Payload::Arp));
+        assert_eq!(frame(own, [0x86, 0xdd]), Err(Drop::EthernetType));
+        assert_eq!(frame([2, 0, 0, 0, 0, 9], [0x08, 0x06]), Err(Drop::EthernetDestination));
+        assert_eq!(frame([1, 0, 0x5e, 0, 0, 1], [0x08, 0x00]), Err(Drop::EthernetDestination));
+        assert_eq!(parse(&[0; 13], own), Err(Drop::EthernetShort));
+    }
+}

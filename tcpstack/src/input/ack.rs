@@ -1,0 +1,226 @@
+//! RFC 9293 §3.10.7.4, fifth step: the acknowledgment, and what it says about window, round-trip
+//! time and loss.
+
+use crate::answers::reset_for;
+use crate::congestion::{Advice, Congestion};
+use crate::context::{Context, Refusal, Then};
+use crate::counters::Drop;
+use crate::event::{CloseReason, Event};
+use crate::flight::Timer;
+use crate::options::Timestamp;
+use crate::rtt::RttEstimate;
+use crate::segment::{Segment, control};
+use crate::send_buffer;
+use crate::settings::NS_PER_MS;
+use crate::tcb::{State, Tcb, flag};
+
+/// Takes the acknowledgment of an acceptable segment.
+pub(super) fn on_ack(
+    tcb: &mut Tcb,
+    context: &mut Context<'_>,
+    segment: &Segment,
+) -> Result<Then, Refusal> {
+    if !segment.has(control::ACK) {
+        return Err(Drop::TcpAckMissing.into());
+    }
+    if tcb.state() == State::SynReceived {
+        finish_simultaneous_open(tcb, context, segment)?;
+    }
+    // RFC 5961 §5.2: MAX.SND.WND before SND.UNA up to SND.NXT.
+    let oldest = tcb.snd_una - tcb.snd_wnd_max;
+    if segment.ack.after(tcb.snd_nxt) || segment.ack.before(oldest) {
+        context.challenge(tcb);
+        return Err(Drop::TcpAck.into());
+    }
+    let then = if segment.ack.after(tcb.snd_una) {
+        on_new_ack(tcb, context, segment)
+    } else {
+        if is_duplicate(tcb, segment) {
+            on_duplicate_ack(tcb, context);
+        }
+        Then::GoOn
+    };
+    update_window(tcb, context, segment);
+    Ok(then)
+}
+
+/// RFC 9293 §3.10.7.4, fifth step, SYN-RECEIVED.
+fn finish_simultaneous_open(
+    tcb: &mut Tcb,
+    context: &mut Context<'_>,
+    segment: &Segment,
+) -> Result<(), Refusal> {
+    if segment.ack != tcb.snd_una + 1 {
+        let then = reset_for(segment).map_or(Then::GoOn, Then::Answer);
+        return Err(Refusal { reason: Drop::TcpAck, then });
+    }
+    on_syn_acked(tcb, context, segment);
+    context.establish(tcb);
+    (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq - 1, segment.ack);
+    context.counters.tcp_connected += 1;
+    context.events.push(Event::Connected { conn: context.conn });
+    Ok(())
+}
+
+/// Our SYN was acknowledged: SND.UNA is the first octet from now on.
+pub(super) fn on_syn_acked(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    tcb.snd_una = tcb.snd_una + 1;
+    tcb.snd_nxt = tcb.snd_una;
+    measure(tcb, context, segment);
+    let (una, now_ns, index) = (tcb.snd_una, context.now_ns, tcb.flight);
+    if let Some(flight) = context.flight(tcb) {
+        flight.send_next = una;
+        flight.progress_ns = now_ns;
+        flight.congestion = Congestion::new(tcb.mss, tcb.ssthresh, una);
+        if flight.backoff > 0 && tcb.srtt_us == 0 {
+            // RFC 6298 §5, (5.7): after a SYN that timed out, data begins with an RTO of 3 s.
+            (tcb.srtt_us, tcb.rttvar_us) = (1_000_000, 500_000);
+        }
+        context.flights.rest(index);
+    }
+}
+
+fn on_new_ack(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) -> Then {
+    let acked = segment.ack.since(tcb.snd_una);
+    measure(tcb, context, segment);
+    let fin_acked = acked > tcb.snd_len;
+    let octets = acked.min(tcb.snd_len);
+    send_buffer::release(tcb, context.chunks, octets);
+    tcb.snd_una = segment.ack;
+    advance_flight(tcb, context, octets);
+    if tcb.has_unsent() {
+        tcb.set(flag::OUTPUT);
+    }
+    tell_writable(tcb, context);
+    if fin_acked { on_fin_acked(tcb, context) } else { Then::GoOn }
+}
+
+/// RFC 6298 §5 and the congestion response to new data acknowledged.
+fn advance_flight(tcb: &mut Tcb, context: &mut Context<'_>, octets: u32) {
+    let (una, nxt, mss, now_ns) = (tcb.snd_una, tcb.snd_nxt, tcb.mss, context.now_ns);
+    let rto_ns = context.settings.rto_ns(tcb, 0);
+    let index = tcb.flight;
+    let Some(flight) = context.flight(tcb) else { return };
+    flight.send_next = flight.send_next.latest(una);
+    flight.progress_ns = now_ns;
+    flight.backoff = 0;
+    flight.retransmit_first = 0;
+    let was_recovering = flight.congestion.is_recovering();
+    let advice = flight.congestion.on_new_ack(mss, octets, una, nxt);
+    if !was_recovering {
+        tcb.ssthresh = flight.congestion.ssthresh();
+    }
+    if una == nxt {
+        // RFC 6298 §5, (5.2): all is acknowledged.
+        context.flights.rest(index);
+        return;
+    }
+    // RFC 6298 §5, (5.3).
+    flight.arm(Timer::Retransmit, now_ns + rto_ns);
+    if advice == Advice::Retransmit {
+        flight.retransmit_first = 1;
+    }
+    // Unless it was all sent already, more may be due.
+    tcb.set(flag::OUTPUT);
+}
+
+/// A measurement of the round-trip time, if this acknowledgment is one: RFC 6298 §3.
+fn measure(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    let now_ns = context.now_ns;
+    let now_stamp = context.settings.timestamp(now_ns);
+    let echo = segment.options.timestamp.filter(|_| tcb.has(flag::TIMESTAMPS));
+    let Some(flight) = context.flight(tcb) else { return };
+    let sample_ns = if flight.timed_ns != 0 {
+        if !segment.ack.at_or_after(flight.timed_seq) {
+            return;
+        }
+        let sample_ns = now_ns.saturating_sub(flight.timed_ns);
+        flight.stop_timing();
+        sample_ns
+    } else if let Some(Timestamp { echo, .. }) = echo.filter(|_| flight.backoff > 0) {
+        // RFC 7323 §4.1: after retransmissions only the echo tells which copy was heard.
+        u64::from(now_stamp.wrapping_sub(echo)) * NS_PER_MS
+    } else {
+        return;
+    };
+    let old = RttEstimate { srtt_us: tcb.srtt_us, rttvar_us: tcb.rttvar_us };
+    let new = old.with_sample(sample_ns);
+    (tcb.srtt_us, tcb.rttvar_us) = (new.srtt_us, new.rttvar_us);
+}
+
+/// RFC 5681 §2, "duplicate acknowledgment".
+fn is_duplicate(tcb: &Tcb, segment: &Segment) -> bool {
+    segment.ack == tcb.snd_una
+        && tcb.has_unacked()
+        && segment.len() == 0
+        && u32::from(segment.window) << tcb.snd_shift == tcb.snd_wnd
+}
+
+fn on_duplicate_ack(tcb: &mut Tcb, context: &mut Context<'_>) {
+    let (una, nxt, mss) = (tcb.snd_una, tcb.snd_nxt, tcb.mss);
+    let Some(flight) = context.flight(tcb) else { return };
+    // The answer to a zero-window probe is no sign of loss.
+    if flight.timer() == Timer::Persist {
+        return;
+    }
+    let advice = flight.congestion.on_duplicate_ack(mss, una, nxt);
+    if advice == Advice::Retransmit {
+        flight.retransmit_first = 1;
+        tcb.ssthresh = flight.congestion.ssthresh();
+        context.counters.tcp_fast_retransmit += 1;
+    }
+    tcb.set(flag::OUTPUT);
+}
+
+/// RFC 9293 §3.10.7.4, fifth step, ESTABLISHED: SND.WND, WL1 and WL2.
+fn update_window(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    let is_newer = tcb.snd_wl1.before(segment.seq)
+        || (tcb.snd_wl1 == segment.seq && tcb.snd_wl2.at_or_before(segment.ack));
+    if is_newer && segment.ack.at_or_after(tcb.snd_una) {
+        tcb.snd_wnd = u32::from(segment.window) << tcb.snd_shift;
+        tcb.snd_wnd_max = tcb.snd_wnd_max.max(tcb.snd_wnd);
+        (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);
+        tcb.set(flag::OUTPUT);
+    }
+    let (una, now_ns, open) = (tcb.snd_una, context.now_ns, tcb.snd_wnd > 0);
+    let given_up = tcb.has(flag::APP_CLOSED);
+    let Some(flight) = context.flight(tcb) else { return };
+    if flight.timer() == Timer::Persist && flight.due_ns != 0 {
+        // RFC 9293 §3.8.6.1, MUST-37: a peer that answers may keep its window closed as long as it
+        // likes; but not for an application that has gone.
+        if !given_up {
+            flight.progress_ns = now_ns;
+        }
+        if open {
+            flight.disarm();
+            flight.arm(Timer::Retransmit, 0);
+            flight.backoff = 0;
+            flight.send_next = una;
+        }
+    }
+}
+
+/// Our FIN was acknowledged.
+fn on_fin_acked(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    match tcb.state() {
+        State::FinWait1 => {
+            context.set_state(tcb, State::FinWait2);
+            // Not in RFC 9293: a peer that never closes must not hold a TCB that nobody reads.
+            let limit_ms = u64::from(context.settings.timers.fin_wait_2_ms);
+            tcb.state_due_ns = context.now_ns + limit_ms * NS_PER_MS;
+            Then::GoOn
+        }
+        State::Closing => Then::TimeWait,
+        State::LastAck => Then::End { reason: CloseReason::Finished, reset: false },
+        _ => Then::GoOn,
+    }
+}
+
+/// There is room in the send buffer again.
+fn tell_writable(tcb: &mut Tcb, context: &mut Context<'_>) {
+    let half = context.settings.limits.send_buffer_bytes / 2;
+    if tcb.has(flag::WANT_WRITABLE) && tcb.snd_len <= half && context.chunks.free() > 0 {
+        tcb.clear(flag::WANT_WRITABLE);
+        context.events.push(Event::Writable { conn: context.conn });
+    }
+}

@@ -1,0 +1,113 @@
+//! RFC 9293 §3.10.7.4, first step: is the segment in the window? With PAWS (RFC 7323 §5).
+
+use crate::context::{Context, Refusal};
+use crate::counters::Drop;
+use crate::segment::{Segment, control};
+use crate::seq::SeqNum;
+use crate::settings::milliseconds;
+use crate::tcb::{Tcb, flag};
+
+/// Refuses what is old, outside the window, or lacks its timestamp.
+pub(super) fn check(
+    tcb: &mut Tcb,
+    context: &mut Context<'_>,
+    segment: &Segment,
+) -> Result<(), Refusal> {
+    if tcb.has(flag::TIMESTAMPS) && !segment.has(control::RST) {
+        check_timestamp(tcb, context, segment)?;
+    }
+    if !is_acceptable(tcb.rcv_nxt, tcb.rcv_wnd(), segment.seq, segment.len()) {
+        if segment.has(control::RST) {
+            return Err(Drop::TcpReset.into());
+        }
+        if segment.octets > 0 && segment.end().at_or_before(tcb.rcv_nxt) {
+            context.counters.tcp_received_duplicate += 1;
+        }
+        // What occupies sequence space was sent again because an ACK got lost, or probes us: it is
+        // always answered. An empty one is answered within limits: two ends that disagree must not
+        // acknowledge each other forever.
+        if segment.len() > 0 {
+            tcb.set(flag::ACK_NOW);
+        } else {
+            context.challenge(tcb);
+        }
+        return Err(Drop::TcpWindow.into());
+    }
+    remember_timestamp(tcb, context, segment);
+    Ok(())
+}
+
+/// The four cases of RFC 9293 §3.4, table 6. With a closed window a segment at the next octet is
+/// taken for its acknowledgment; its text is cut off later.
+pub(super) fn is_acceptable(rcv_nxt: SeqNum, rcv_wnd: u32, seq: SeqNum, len: u32) -> bool {
+    let in_window = |seq: SeqNum| seq.since(rcv_nxt) < rcv_wnd;
+    seq == rcv_nxt || in_window(seq) || (len > 0 && in_window(seq + (len - 1)))
+}
+
+/// RFC 7323 §5.3, R1, and §3.2.
+fn check_timestamp(
+    tcb: &mut Tcb,
+    context: &mut Context<'_>,
+    segment: &Segment,
+) -> Result<(), Refusal> {
+    let Some(timestamp) = segment.options.timestamp else {
+        return Err(Drop::TcpTimestampMissing.into());
+    };
+    let is_old = (timestamp.value.wrapping_sub(tcb.ts_recent) as i32) < 0;
+    // RFC 7323 §5.5: TS.Recent may be too old itself to judge by.
+    let age_ms = milliseconds(context.now_ns).wrapping_sub(tcb.ts_recent_ms);
+    if is_old && age_ms < TS_RECENT_TRUSTED_MS {
+        if segment.len() > 0 {
+            tcb.set(flag::ACK_NOW);
+        } else {
+            context.challenge(tcb);
+        }
+        return Err(Drop::TcpPaws.into());
+    }
+    Ok(())
+}
+
+/// RFC 7323 §4.3, (2).
+fn remember_timestamp(tcb: &mut Tcb, context: &Context<'_>, segment: &Segment) {
+    let Some(timestamp) = segment.options.timestamp.filter(|_| tcb.has(flag::TIMESTAMPS)) else {
+        return;
+    };
+    if segment.seq.at_or_before(tcb.last_ack_sent) {
+        tcb.ts_recent = timestamp.value;
+        tcb.ts_recent_ms = milliseconds(context.now_ns);
+    }
+}
+
+/// RFC 7323 §5.5: 24 days.
+const TS_RECENT_TRUSTED_MS: u32 = 24 * 24 * 3_600 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acceptability_follows_the_table_of_rfc_9293() {
+        let nxt = SeqNum(u32::MAX - 1);
+        let cases = [
+            // (window, offset of the segment from RCV.NXT, length, acceptable)
+            (0, 0, 0, true),
+            (0, 1, 0, false),
+            (0, -1, 0, false),
+            (0, 0, 5, true), // for its acknowledgment only
+            (0, -1, 1, false),
+            (10, 0, 0, true),
+            (10, 9, 0, true),
+            (10, 10, 0, false),
+            (10, -1, 0, false),
+            (10, -5, 5, false),
+            (10, -5, 6, true),
+            (10, 9, 100, true),
+            (10, 10, 1, false),
+            (10, -5, 100, false), // neither end is in the window
+        ];
+        for (window, offset, len, acceptable) in cases {
+            let seq = SeqNum(nxt.0.wrapping_add_signed(offset));
+            assert_eq!(is_acceptable(nxt, window, seq, len), acceptable, "{window} {offset} {len}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! RFC 9293 §3.10.7.4 for SYN-RECEIVED after a passive open, where there is no TCB yet.
+
+use super::sequence::is_acceptable;
+use crate::answers::reset_for;
+use crate::counters::Drop;
+use crate::options::{Options, Timestamp};
+use crate::segment::{Header, Segment, control};
+use crate::settings::Settings;
+use crate::syn_table::{NO_SHIFT, SynEntry};
+
+/// What a passive open does with a segment. The caller carries it out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OnSynReceived {
+    /// It is dropped, perhaps with an answer.
+    Refuse(Drop, Option<Header>),
+    /// The peer has not seen our SYN-ACK: it is sent again.
+    Resend,
+    /// The peer gives up: back to LISTEN.
+    Forget,
+    /// The handshake is done, and the segment is looked at again by the connection.
+    Establish,
+}
+
+pub(super) fn on_syn_received(
+    entry: &SynEntry,
+    segment: &Segment,
+    settings: &Settings,
+    now_stamp: u32,
+) -> OnSynReceived {
+    let rcv_nxt = entry.irs + 1;
+    let is_bare_syn = segment.has(control::SYN) && !segment.has(control::ACK | control::RST);
+    if is_bare_syn && segment.seq == entry.irs {
+        return OnSynReceived::Resend;
+    }
+    // First step: the window.
+    if !is_acceptable(rcv_nxt, syn_window(settings), segment.seq, segment.len()) {
+        let answer = (!segment.has(control::RST)).then(|| acknowledge(entry, settings, now_stamp));
+        return OnSynReceived::Refuse(Drop::TcpWindow, answer);
+    }
+    // Second step, with RFC 5961 §3.2: only a reset at the next octet is believed.
+    if segment.has(control::RST) {
+        return if segment.seq == rcv_nxt {
+            OnSynReceived::Forget
+        } else {
+            OnSynReceived::Refuse(Drop::TcpReset, Some(acknowledge(entry, settings, now_stamp)))
+        };
+    }
+    // Fourth step, with RFC 5961 §4.2.
+    if segment.has(control::SYN) {
+        let answer = acknowledge(entry, settings, now_stamp);
+        return OnSynReceived::Refuse(Drop::TcpSyn, Some(answer));
+    }
+    // Fifth step.
+    if !segment.has(control::ACK) {
+        return OnSynReceived::Refuse(Drop::TcpAckMissing, None);
+    }
+    if segment.ack != entry.iss + 1 {
+        return OnSynReceived::Refuse(Drop::TcpAck, reset_for(segment));
+    }
+    OnSynReceived::Establish
+}
+
+/// The SYN-ACK of a passive open.
+pub(crate) fn syn_ack(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> Header {
+    Header {
+        seq: entry.iss,
+        control: control::SYN | control::ACK,
+        window: syn_window(settings) as u16,
+        options: Options {
+            mss: Some(settings.mss),
+            // RFC 7323 §2.2 and §3.2: only what the SYN had.
+            window_shift: (entry.shift != NO_SHIFT).then_some(settings.window_shift),
+            timestamp: timestamp(entry, now_stamp),
+        },
+        ..acknowledge(entry, settings, now_stamp)
+    }
+}
+
+/// What a SYN-ACK can offer: its window field is never scaled (RFC 7323 §2.2).
+pub(crate) fn syn_window(settings: &Settings) -> u32 {
+    settings.limits.receive_buffer_bytes.min(u32::from(u16::MAX))
+}
+
+fn acknowledge(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> Header {
+    let shift = if entry.shift == NO_SHIFT { 0 } else { settings.window_shift };
+    Header {
+        key: entry.key,
+        seq: entry.iss + 1,
+        ack: entry.irs + 1,
+        control: control::ACK,
+        window: (syn_window(settings) >> shift) as u16,
+        options: Options { timestamp: timestamp(entry, now_stamp), ..Options::default() },
+    }
+}
+
+fn timestamp(entry: &SynEntry, now_stamp: u32) -> Option<Timestamp> {
+    (entry.timestamps != 0).then_some(Timestamp { value: now_stamp, echo: entry.ts_recent })
+}

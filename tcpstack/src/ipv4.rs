@@ -1,0 +1,191 @@
+//! IPv4 (RFC 791, RFC 1122 §3).
+
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use smoltcp::wire::{IpProtocol, Ipv4Packet};
+
+use crate::checksum::Sum;
+use crate::counters::Drop;
+
+/// What a datagram carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Icmp,
+    Tcp,
+}
+
+/// A whole datagram that was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) source: Ipv4Addr,
+    pub(crate) destination: Ipv4Addr,
+    pub(crate) payload: Payload,
+    /// Where the payload is in what was parsed; Ethernet's padding is left out.
+    pub(crate) range: Range<usize>,
+    /// Whether there were options, which are ignored.
+    pub(crate) has_options: bool,
+}
+
+/// Looks at a received datagram. `bytes` may be longer: short frames are padded.
+pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, Drop> {
+    let packet = Ipv4Packet::new_checked(bytes).map_err(|_| Drop::Ipv4Malformed)?;
+    let header_bytes = usize::from(packet.header_len());
+    if packet.version() != 4 {
+        return Err(Drop::Ipv4Malformed);
+    }
+    if !checksum_verified && !Sum::default().add(&bytes[..header_bytes]).is_valid() {
+        return Err(Drop::Ipv4Checksum);
+    }
+    check_options(&bytes[MIN_HEADER_BYTES..header_bytes])?;
+    if packet.more_frags() || packet.frag_offset() != 0 {
+        return Err(Drop::Ipv4Fragment);
+    }
+    let source = packet.src_addr();
+    // RFC 1122 §3.2.1.3: addresses that cannot be a sender's.
+    if source.is_multicast() || source.is_loopback() || source.is_broadcast() {
+        return Err(Drop::Ipv4Source);
+    }
+    let payload = match packet.next_header() {
+        IpProtocol::Icmp => Payload::Icmp,
+        IpProtocol::Tcp => Payload::Tcp,
+        _ => return Err(Drop::Ipv4Protocol),
+    };
+    Ok(Datagram {
+        source,
+        destination: packet.dst_addr(),
+        payload,
+        range: header_bytes..usize::from(packet.total_len()),
+        has_options: header_bytes > MIN_HEADER_BYTES,
+    })
+}
+
+/// RFC 1122 §3.2.1.8: unknown options are passed over. Source routes are refused, as everybody
+/// does: their answers would go where the sender wants.
+fn check_options(mut options: &[u8]) -> Result<(), Drop> {
+    loop {
+        options = match *options {
+            [] | [OPTION_END, ..] => return Ok(()),
+            [OPTION_NOP, ref rest @ ..] => rest,
+            [OPTION_LSRR | OPTION_SSRR, ..] => return Err(Drop::Ipv4SourceRoute),
+            [_, len, ..] if len >= 2 => {
+                options.get(usize::from(len)..).ok_or(Drop::Ipv4Malformed)?
+            }
+            _ => return Err(Drop::Ipv4Malformed),
+        };
+    }
+}
+
+/// Writes the header of a datagram with `payload_bytes`, without options.
+pub(crate) fn emit(
+    bytes: &mut [u8],
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    payload: Payload,
+    payload_bytes: usize,
+) {
+    let mut packet = Ipv4Packet::new_unchecked(&mut *bytes);
+    packet.set_version(4);
+    packet.set_header_len(MIN_HEADER_BYTES as u8);
+    packet.set_dscp(0);
+    packet.set_ecn(0);
+    packet.set_total_len((MIN_HEADER_BYTES + payload_bytes) as u16);
+    // RFC 6864 §4.1: a datagram that is never fragmented needs no identification.
+    packet.set_ident(0);
+    packet.clear_flags();
+    packet.set_dont_frag(true);
+    packet.set_frag_offset(0);
+    packet.set_hop_limit(TIME_TO_LIVE);
+    packet.set_next_header(match payload {
+        Payload::Icmp => IpProtocol::Icmp,
+        Payload::Tcp => IpProtocol::Tcp,
+    });
+    packet.set_src_addr(source);
+    packet.set_dst_addr(destination);
+    packet.set_checksum(0);
+    let [high, low] = Sum::default().add(&bytes[..MIN_HEADER_BYTES]).checksum();
+    [bytes[CHECKSUM], bytes[CHECKSUM + 1]] = [high, low];
+}
+
+/// Bytes of a header without options.
+pub(crate) const MIN_HEADER_BYTES: usize = 20;
+/// RFC 1122 §3.2.1.7: the assigned number.
+const TIME_TO_LIVE: u8 = 64;
+const CHECKSUM: usize = 10;
+const OPTION_END: u8 = 0;
+const OPTION_NOP: u8 = 1;
+const OPTION_LSRR: u8 = 131;
+const OPTION_SSRR: u8 = 137;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const DESTINATION: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn datagram(options: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 60];
+        emit(&mut bytes, SOURCE, DESTINATION, Payload::Tcp, 20);
+        bytes.splice(20..20, options.iter().copied());
+        bytes[0] = 0x45 + (options.len() / 4) as u8;
+        bytes[3] += options.len() as u8;
+        seal(&mut bytes);
+        bytes
+    }
+
+    fn seal(bytes: &mut [u8]) {
+        let header_bytes = usize::from(bytes[0] & 15) * 4;
+        bytes[10..12].fill(0);
+        let checksum = Sum::default().add(&bytes[..header_bytes]).checksum();
+        bytes[10..12].copy_from_slice(&checksum);
+    }
+
+    #[test]
+    fn emitted_header_parses_and_padding_is_left_out() {
+        let parsed = parse(&datagram(&[]), false).expect("valid");
+        assert_eq!((parsed.source, parsed.destination), (SOURCE, DESTINATION));
+        assert_eq!((parsed.payload, parsed.range), (Payload::Tcp, 20..40));
+    }
+
+    #[test]
+    fn malformed_headers_have_their_own_reasons() {
+        type Damage = fn(&mut Vec<u8>);
+        let cases: [(Damage, Drop); 9] = [
+            (|bytes| bytes.truncate(19), Drop::Ipv4Malformed),
+            (|bytes| bytes.truncate(39), Drop::Ipv4Malformed),
+            (|bytes| bytes[0] = 0x44, Drop::Ipv4Malformed),
+            (|bytes| bytes[0] = 0x65, Drop::Ipv4Malformed),
+            (|bytes| bytes[3] = 19, Drop::Ipv4Malformed),
+            (|bytes| bytes[6] = 0x20, Drop::Ipv4Fragment),
+            (|bytes| bytes[7] = 1, Drop::Ipv4Fragment),
+            (|bytes| bytes[9] = 17, Drop::Ipv4Protocol),
+            (|bytes| bytes[12] = 224, Drop::Ipv4Source),
+        ];
+        for (at, (damage, reason)) in cases.into_iter().enumerate() {
+            let mut bytes = datagram(&[]);
+            damage(&mut bytes);
+            if bytes.len() > 20 && bytes[0] == 0x45 {
+                seal(&mut bytes);
+            }
+            assert_eq!(parse(&bytes, false), Err(reason), "case {at}");
+        }
+        let mut bytes = datagram(&[]);
+        bytes[8] ^= 1;
+        assert_eq!(parse(&bytes, false), Err(Drop::Ipv4Checksum));
+        assert!(parse(&bytes, true).is_ok(), "the port has verified it");
+    }
+
+    #[test]
+    fn options_are_passed_over_unless_they_route() {
+        let record_route = [7, 7, 4, 0, 0, 0, 0, 0];
+        let parsed = parse(&datagram(&record_route), false).expect("valid");
+        assert!(parsed.has_options && parsed.range == (28..48));
+        let reason = |options: &[u8]| parse(&datagram(options), false).expect_err("dropped");
+        assert_eq!(reason(&[1, 131, 3, 4]), Drop::Ipv4SourceRoute);
+        assert_eq!(reason(&[137, 3, 4, 0]), Drop::Ipv4SourceRoute);
+        assert_eq!(reason(&[7, 9, 4, 0]), Drop::Ipv4Malformed);
+        assert_eq!(reason(&[7, 1, 4, 0]), Drop::Ipv4Malformed);
+        assert_eq!(reason(&[1, 1, 1, 7]), Drop::Ipv4Malformed);
+    }
+}

@@ -1,0 +1,278 @@
+//! One connection's segments: reset, handshake, data with acknowledgements, and pure
+//! acknowledgements.
+
+use super::FrameSink;
+use super::egress::{Egress, Sent};
+use super::plan::{Piece, Plan, plan};
+use crate::chunks::Chunks;
+use crate::flight::{FlightPool, Timer};
+use crate::options::{Options, Timestamp};
+use crate::segment::{Header, control};
+use crate::seq::SeqNum;
+use crate::tcb::{State, Tcb, flag};
+use crate::{ConnId, send_buffer, window};
+
+/// Where a connection goes after it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visit {
+    /// It has sent what it may.
+    Done,
+    /// The sink is full: it stays first in line.
+    NoRoom,
+    /// It has more, and others are waiting.
+    Again,
+    /// It needs a flight, and none is free.
+    AwaitFlight,
+    /// It needs its next hop's MAC address.
+    AwaitNeighbor,
+    /// It is over and its peer knows.
+    Ended,
+}
+
+/// What sending for a connection may touch beside its TCB.
+#[derive(Debug)]
+pub(super) struct Transmit<'a, S> {
+    pub(super) conn: ConnId,
+    pub(super) flights: &'a mut FlightPool,
+    pub(super) chunks: &'a Chunks,
+    pub(super) egress: Egress<'a, S>,
+}
+
+impl<S: FrameSink> Transmit<'_, S> {
+    /// The last segment of an aborted connection, RFC 9293 §3.10.5.
+    pub(super) fn reset(&mut self, tcb: &mut Tcb) -> Visit {
+        let header = Header {
+            key: tcb.key,
+            seq: tcb.snd_nxt,
+            ack: tcb.rcv_nxt,
+            control: control::RST | control::ACK,
+            window: 0,
+            options: Options::default(),
+        };
+        match self.egress.segment(&header, tcb.neighbor, 0, |_| {}) {
+            Sent::NoRoom => Visit::NoRoom,
+            Sent::Done(_) | Sent::Unresolved => Visit::Ended,
+        }
+    }
+
+    /// SYN, or SYN-ACK after a simultaneous open.
+    pub(super) fn handshake(&mut self, tcb: &mut Tcb) -> Visit {
+        let (now_ns, settings) = (self.egress.now_ns, self.egress.settings);
+        let Some(flight) = self.flights.take(now_ns, self.conn, tcb, settings) else {
+            return Visit::AwaitFlight;
+        };
+        let backoff = flight.backoff;
+        if flight.send_next != tcb.snd_una {
+            // The SYN is on its way: only an acknowledgement can be due.
+            tcb.clear(flag::OUTPUT);
+            return if tcb.has(flag::ACK_NOW) { self.acknowledge(tcb) } else { Visit::Done };
+        }
+        let is_answer = tcb.state() == State::SynReceived;
+        let timestamp = Timestamp { value: settings.timestamp(now_ns), echo: tcb.ts_recent };
+        let header = Header {
+            key: tcb.key,
+            seq: tcb.snd_una,
+            ack: if is_answer { tcb.rcv_nxt } else { SeqNum(0) },
+            control: control::SYN | if is_answer { control::ACK } else { 0 },
+            window: crate::input::syn_window(settings) as u16,
+            options: Options {
+                mss: Some(settings.mss),
+                // RFC 7323 §2.2 and §3.2: a SYN offers, a SYN-ACK has what the SYN had.
+                window_shift: (!is_answer || tcb.rcv_shift == settings.window_shift)
+                    .then_some(settings.window_shift),
+                timestamp: (!is_answer || tcb.has(flag::TIMESTAMPS)).then_some(timestamp),
+            },
+        };
+        let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
+        if sent == Sent::NoRoom {
+            return Visit::NoRoom;
+        }
+        let due_ns = now_ns + settings.rto_ns(tcb, backoff);
+        if let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) {
+            flight.send_next = tcb.snd_una + 1;
+            flight.arm(Timer::Retransmit, due_ns);
+            let is_first = tcb.snd_nxt == tcb.snd_una;
+            flight.timed_ns = if is_first && sent != Sent::Unresolved { now_ns } else { 0 };
+            flight.timed_seq = tcb.snd_una + 1;
+        }
+        self.egress.counters.tcp_retransmitted += u64::from(backoff > 0);
+        tcb.snd_nxt = tcb.snd_una + 1;
+        tcb.clear(flag::OUTPUT | flag::ACK_NOW);
+        self.after(tcb, sent)
+    }
+
+    /// Everything a connection with both SYNs acknowledged has to send.
+    pub(super) fn synchronized(&mut self, tcb: &mut Tcb) -> Visit {
+        while tcb.dup_acks_due > 0 {
+            match self.acknowledge(tcb) {
+                Visit::Done => tcb.dup_acks_due -= 1,
+                other => return other,
+            }
+        }
+        let visit = if tcb.has(flag::OUTPUT) { self.data(tcb) } else { Visit::Done };
+        if matches!(visit, Visit::NoRoom | Visit::AwaitNeighbor) {
+            return visit;
+        }
+        if tcb.has(flag::PROBE_DUE) {
+            match self.probe_life(tcb) {
+                Visit::Done => {}
+                other => return other,
+            }
+        }
+        if tcb.has(flag::ACK_NOW) {
+            match self.acknowledge(tcb) {
+                Visit::Done => {}
+                other => return other,
+            }
+        }
+        visit
+    }
+
+    fn data(&mut self, tcb: &mut Tcb) -> Visit {
+        if !tcb.has_unacked() && !tcb.has_unsent() {
+            tcb.clear(flag::OUTPUT);
+            return Visit::Done;
+        }
+        let (now_ns, settings) = (self.egress.now_ns, self.egress.settings);
+        if self.flights.take(now_ns, self.conn, tcb, settings).is_none() {
+            return Visit::AwaitFlight;
+        }
+        for _ in 0..SEGMENTS_PER_VISIT_MAX {
+            let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { break };
+            let plan = plan(tcb, flight);
+            let piece = match plan {
+                Plan::Send(piece) => piece,
+                Plan::Nothing | Plan::CongestionLimited | Plan::WindowLimited => {
+                    if plan == Plan::CongestionLimited {
+                        flight.congestion.note_limited();
+                    }
+                    if plan == Plan::WindowLimited && flight.due_ns == 0 {
+                        // RFC 9293 §3.8.6.1: nothing is on its way that would bring news.
+                        let due_ns = now_ns + settings.rto_ns(tcb, flight.backoff);
+                        flight.arm(Timer::Persist, due_ns);
+                    }
+                    tcb.clear(flag::OUTPUT);
+                    return Visit::Done;
+                }
+            };
+            match self.send_piece(tcb, &piece) {
+                Visit::Done => {}
+                other => return other,
+            }
+        }
+        Visit::Again
+    }
+
+    fn send_piece(&mut self, tcb: &mut Tcb, piece: &Piece) -> Visit {
+        let is_last = piece.seq + piece.octets == tcb.snd_end();
+        let mut bits = control::ACK;
+        bits |= if is_last && piece.octets > 0 { control::PSH } else { 0 };
+        bits |= if piece.fin { control::FIN } else { 0 };
+        let header = self.header(tcb, piece.seq, bits);
+        let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return Visit::Done };
+        let chunks = self.chunks;
+        let (octets, hint) = (piece.octets as usize, tcb.neighbor);
+        let sent = self.egress.segment(&header, hint, octets, |out| {
+            send_buffer::read(tcb, chunks, flight, piece.seq, out);
+        });
+        if sent == Sent::NoRoom {
+            return Visit::NoRoom;
+        }
+        self.account(tcb, piece, sent != Sent::Unresolved);
+        self.acknowledged(tcb);
+        self.after(tcb, sent)
+    }
+
+    /// What having sent a piece means for the flight: RFC 6298 §3 and §5.
+    fn account(&mut self, tcb: &mut Tcb, piece: &Piece, is_timeable: bool) {
+        let (now_ns, settings) = (self.egress.now_ns, self.egress.settings);
+        let counters = &mut *self.egress.counters;
+        let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return };
+        let is_new = piece.seq.at_or_after(tcb.snd_nxt);
+        let (end, fresh) = (piece.end(), piece.end().latest(tcb.snd_nxt).since(tcb.snd_nxt));
+        counters.tcp_sent_stream += u64::from(fresh.min(piece.octets));
+        tcb.snd_nxt = tcb.snd_nxt.latest(end);
+        if piece.is_probe {
+            counters.tcp_window_probe += 1;
+            flight.probe_window = 0;
+            return;
+        }
+        counters.tcp_retransmitted += u64::from(!is_new);
+        if flight.retransmit_first != 0 {
+            flight.retransmit_first = 0;
+            flight.stop_timing();
+        } else {
+            flight.send_next = flight.send_next.latest(end);
+        }
+        if !is_new {
+            flight.stop_timing();
+        } else if flight.timed_ns == 0 && is_timeable {
+            (flight.timed_ns, flight.timed_seq) = (now_ns, end);
+        }
+        // RFC 6298 §5, (5.1).
+        if flight.due_ns == 0 || flight.timer() == Timer::Persist {
+            flight.arm(Timer::Retransmit, now_ns + settings.rto_ns(tcb, flight.backoff));
+        }
+    }
+
+    fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {
+        let header = self.header(tcb, tcb.snd_nxt, control::ACK);
+        let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
+        if sent == Sent::NoRoom {
+            return Visit::NoRoom;
+        }
+        self.acknowledged(tcb);
+        self.after(tcb, sent)
+    }
+
+    /// RFC 9293 §3.8.4: an octet the peer has acknowledged long ago, without sending it.
+    fn probe_life(&mut self, tcb: &mut Tcb) -> Visit {
+        let header = self.header(tcb, tcb.snd_nxt - 1, control::ACK);
+        let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
+        if sent == Sent::NoRoom {
+            return Visit::NoRoom;
+        }
+        tcb.clear(flag::PROBE_DUE);
+        self.egress.counters.tcp_keep_alive_probe += 1;
+        self.after(tcb, sent)
+    }
+
+    fn header(&self, tcb: &mut Tcb, seq: SeqNum, control: u8) -> Header {
+        let settings = self.egress.settings;
+        let timestamp =
+            Timestamp { value: settings.timestamp(self.egress.now_ns), echo: tcb.ts_recent };
+        Header {
+            key: tcb.key,
+            seq,
+            ack: tcb.rcv_nxt,
+            control,
+            window: window::advertise(tcb, settings),
+            options: Options {
+                timestamp: tcb.has(flag::TIMESTAMPS).then_some(timestamp),
+                ..Options::default()
+            },
+        }
+    }
+
+    /// An acknowledgement of all that was received has left.
+    fn acknowledged(&mut self, tcb: &mut Tcb) {
+        tcb.last_ack_sent = tcb.rcv_nxt;
+        tcb.ack_due_ns = 0;
+        tcb.unacked_segments = 0;
+        tcb.clear(flag::ACK_NOW);
+    }
+
+    fn after(&mut self, tcb: &mut Tcb, sent: Sent) -> Visit {
+        match sent {
+            Sent::Done(place) => {
+                tcb.neighbor = place;
+                Visit::Done
+            }
+            Sent::NoRoom => Visit::NoRoom,
+            Sent::Unresolved => Visit::AwaitNeighbor,
+        }
+    }
+}
+
+/// Segments a connection sends before others have their turn.
+const SEGMENTS_PER_VISIT_MAX: usize = 32;

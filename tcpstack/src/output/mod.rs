@@ -1,0 +1,191 @@
+//! What input, timers and calls decided to send leaves here, once a turn.
+//!
+//! Small things first: ARP, echo replies, segments without a connection, SYN-ACKs; then the
+//! connections that have something to send, in turns. When the sink has no room left, output stops
+//! and goes on from there next time. Since a connection is looked at once a turn, everything the
+//! application wrote since then leaves in as few segments as it fits in.
+
+mod connection;
+mod egress;
+mod plan;
+
+use crate::ConnId;
+use crate::arp::{self, Outgoing};
+use crate::input::syn_ack;
+use crate::neighbor::NO_HINT;
+use crate::stack::Stack;
+use crate::tcb::{Place, State};
+use connection::{Transmit, Visit};
+use egress::{Egress, Sent};
+
+/// Where frames go.
+pub trait FrameSink {
+    /// A writable frame of exactly `len` bytes, which the stack fills and is then done with.
+    /// `None`: no room this turn; output stops and goes on next turn.
+    fn frame(&mut self, len: usize) -> Option<&mut [u8]>;
+
+    /// The port fills in the TCP checksum of the last frame: its field holds the sum of the
+    /// pseudo-header. `l2` and `l3` are the bytes of the Ethernet and the IPv4 header. Only called
+    /// with `tx_checksum_offload`.
+    fn checksum(&mut self, l2: usize, l3: usize);
+}
+
+/// The sink is full.
+#[derive(Clone, Copy, Debug)]
+struct NoRoom;
+
+impl Stack {
+    /// Sends what is due until nothing is or the sink has no room.
+    pub fn output(&mut self, now_ns: u64, sink: &mut impl FrameSink) {
+        self.now_ns = now_ns;
+        let _ = self.output_all(now_ns, sink);
+    }
+
+    /// Whether [`Self::output`] has anything to do.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let can_fly = self.places.len(Place::Flight) > 0 && self.flights.available() > 0;
+        can_fly
+            || self.places.len(Place::Output) > 0
+            || !self.arp.is_empty()
+            || !self.echoes.is_empty()
+            || !self.answers.is_empty()
+            || self.syns.next_output().is_some()
+    }
+
+    /// Tells the link where our addresses are (RFC 5227 §2.3).
+    pub fn announce(&mut self) {
+        for own in &self.settings.addresses {
+            // Should the queue be full, neighbours ask.
+            let _ = self.arp.push(Outgoing::Announcement { own: own.addr });
+        }
+    }
+
+    fn output_all(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        self.output_arp(sink)?;
+        self.output_echoes(now_ns, sink)?;
+        self.output_answers(now_ns, sink)?;
+        self.output_syn_acks(now_ns, sink)?;
+        self.output_connections(now_ns, sink)?;
+        // Whoever could not be reached was asked for meanwhile.
+        self.output_arp(sink)
+    }
+
+    fn egress<'a, S: FrameSink>(&'a mut self, now_ns: u64, sink: &'a mut S) -> Egress<'a, S> {
+        Egress {
+            now_ns,
+            settings: &self.settings,
+            neighbors: &mut self.neighbors,
+            arp: &mut self.arp,
+            counters: &mut self.counters,
+            sink,
+        }
+    }
+
+    fn output_arp(&mut self, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        while let Some(message) = self.arp.front() {
+            let frame = sink.frame(arp::FRAME_BYTES).ok_or(NoRoom)?;
+            message.emit(frame, self.settings.mac);
+            match message {
+                Outgoing::Reply { .. } => self.counters.arp_reply_sent += 1,
+                _ => self.counters.arp_request_sent += 1,
+            }
+            self.counters.sent += 1;
+            self.counters.sent_frame += arp::FRAME_BYTES as u64;
+            self.arp.pop();
+        }
+        Ok(())
+    }
+
+    fn output_echoes(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        while let Some((echo, bytes)) = self.echoes.front() {
+            let mut egress = Egress {
+                now_ns,
+                settings: &self.settings,
+                neighbors: &mut self.neighbors,
+                arp: &mut self.arp,
+                counters: &mut self.counters,
+                sink: &mut *sink,
+            };
+            match egress.echo(echo.remote, echo.local, bytes) {
+                Sent::NoRoom => return Err(NoRoom),
+                Sent::Done(_) => self.counters.icmp_echo += 1,
+                Sent::Unresolved => {}
+            }
+            self.echoes.pop();
+        }
+        Ok(())
+    }
+
+    fn output_answers(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        while let Some(header) = self.answers.front() {
+            if self.egress(now_ns, sink).segment(&header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
+                return Err(NoRoom);
+            }
+            self.answers.pop();
+        }
+        Ok(())
+    }
+
+    fn output_syn_acks(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        let timestamp = self.settings.timestamp(now_ns);
+        while let Some(index) = self.syns.next_output() {
+            let Some(entry) = self.syns.get(index) else { break };
+            let header = syn_ack(entry, &self.settings, timestamp);
+            match self.egress(now_ns, sink).segment(&header, NO_HINT, 0, |_| {}) {
+                Sent::NoRoom => return Err(NoRoom),
+                Sent::Done(_) => self.syns.sent(now_ns, index, true),
+                Sent::Unresolved => self.syns.sent(now_ns, index, false),
+            }
+        }
+        Ok(())
+    }
+
+    fn output_connections(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        for _ in 0..self.flights.available() {
+            let Some(conn) = self.places.first(Place::Flight) else { break };
+            self.places.put(&mut self.tcbs, conn, Place::Output);
+        }
+        while let Some(conn) = self.places.first(Place::Output) {
+            let visit = self.visit(now_ns, conn, sink);
+            self.request_timer(conn);
+            if visit == Visit::NoRoom {
+                return Err(NoRoom);
+            }
+            self.places.put(&mut self.tcbs, conn, Place::Idle);
+            let place = match visit {
+                Visit::Again => Place::Output,
+                Visit::AwaitFlight => Place::Flight,
+                Visit::AwaitNeighbor => Place::Neighbor,
+                Visit::Ended => Place::Ended,
+                _ if self.is_waiting_for_chunks(conn) => Place::Chunks,
+                _ => Place::Idle,
+            };
+            self.counters.tcp_flight_wait += u64::from(place == Place::Flight);
+            self.places.put(&mut self.tcbs, conn, place);
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, now_ns: u64, conn: ConnId, sink: &mut impl FrameSink) -> Visit {
+        let mut transmit = Transmit {
+            conn,
+            flights: &mut self.flights,
+            chunks: &self.chunks,
+            egress: Egress {
+                now_ns,
+                settings: &self.settings,
+                neighbors: &mut self.neighbors,
+                arp: &mut self.arp,
+                counters: &mut self.counters,
+                sink,
+            },
+        };
+        let tcb = &mut self.tcbs[conn];
+        match tcb.state() {
+            State::Closed => transmit.reset(tcb),
+            State::SynSent | State::SynReceived => transmit.handshake(tcb),
+            _ => transmit.synchronized(tcb),
+        }
+    }
+}

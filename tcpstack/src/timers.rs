@@ -1,0 +1,241 @@
+//! What happens when time passes: the caller's wheel for connections, and the tables' own orders
+//! for everything else.
+
+use std::net::Ipv4Addr;
+
+use crate::ConnId;
+use crate::context::{Context, Then};
+use crate::ethernet::{self, Mac};
+use crate::event::{CloseReason, Event};
+use crate::flight::Timer;
+use crate::neighbor::Learnt;
+use crate::settings::{NS_PER_MS, milliseconds};
+use crate::stack::Stack;
+use crate::syn_table::Due;
+use crate::tcb::{Place, State, Tcb, flag};
+
+impl Stack {
+    /// A connection whose deadline moved earlier than what the caller's wheel is set to, and the
+    /// deadline.
+    pub fn poll_rearm(&mut self) -> Option<(ConnId, u64)> {
+        while let Some(conn) = self.rearm.pop_front(&mut self.tcbs) {
+            self.tcbs[conn].clear(flag::REARM);
+            let due_ns = self.due_ns(conn);
+            let tcb = &mut self.tcbs[conn];
+            if due_ns != 0 && (tcb.armed_ns == 0 || due_ns < tcb.armed_ns) {
+                tcb.armed_ns = due_ns;
+                return Some((conn, due_ns));
+            }
+        }
+        None
+    }
+
+    /// The caller's wheel has fired for a connection. Does what is due and gives the next deadline
+    /// to set the wheel to, if there is one. Harmless for a connection that is gone.
+    pub fn on_timer(&mut self, now_ns: u64, conn: ConnId) -> Option<u64> {
+        let (tcb, mut context) = self.connection(now_ns, conn)?;
+        tcb.armed_ns = 0;
+        let then = act(tcb, &mut context);
+        self.carry_out(now_ns, conn, then);
+        let due_ns = self.due_ns(conn);
+        self.tcbs[conn].armed_ns = due_ns;
+        (due_ns != 0).then_some(due_ns)
+    }
+
+    /// Housekeeping: passive opens, TIME-WAIT and neighbours whose time is over, and connections
+    /// that wait for chunks. Looks at no more than about `budget` of them.
+    pub fn expire(&mut self, now_ns: u64, budget: usize) {
+        self.now_ns = now_ns;
+        for _ in 0..budget {
+            match self.syns.next_due(now_ns) {
+                Some(Due::Repeated) => self.counters.tcp_syn_ack_retransmitted += 1,
+                Some(Due::Expired(index)) => {
+                    self.counters.tcp_syn_expired += 1;
+                    self.forget_syn(index);
+                }
+                None => break,
+            }
+        }
+        for _ in 0..budget {
+            match self.time_waits.oldest() {
+                Some(index) if self.time_waits.next_expiry() <= Some(now_ns) => {
+                    self.forget_time_wait(index);
+                }
+                _ => break,
+            }
+        }
+        self.neighbors.expire(now_ns);
+        self.counters.neighbor_evicted = self.neighbors.evicted();
+        self.wake_chunk_waiters(budget);
+    }
+
+    /// The next time [`Self::expire`] has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<u64> {
+        let waits_for_chunks = self.places.len(Place::Chunks) > 0 && self.chunks.free() > 0;
+        [
+            waits_for_chunks.then_some(0),
+            self.syns.next_expiry(),
+            self.time_waits.next_expiry(),
+            self.neighbors.next_expiry(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Another shard has heard where a neighbour is, just now.
+    pub fn learn_neighbor(&mut self, ip: Ipv4Addr, mac: Mac) {
+        if ethernet::is_unicast(mac) {
+            let learnt = self.neighbors.learn(self.now_ns, ip, mac, true);
+            self.after_learning(learnt);
+        }
+    }
+
+    /// Everything that waited for a neighbour tries again.
+    pub(crate) fn after_learning(&mut self, learnt: Learnt) {
+        if learnt != Learnt::Answered {
+            return;
+        }
+        self.syns.kick_unresolved();
+        while let Some(conn) = self.places.first(Place::Neighbor) {
+            let tcb = &mut self.tcbs[conn];
+            tcb.set(flag::OUTPUT);
+            if tcb.state() >= State::Established {
+                tcb.set(flag::ACK_NOW);
+            }
+            let una = tcb.snd_una;
+            if let Some(flight) = self.flights.get_mut(conn, tcb.flight) {
+                flight.send_next = una;
+            }
+            self.places.put(&mut self.tcbs, conn, Place::Output);
+        }
+    }
+
+    /// Puts a connection in the list for [`Self::poll_rearm`] if its deadline moved earlier.
+    pub(crate) fn request_timer(&mut self, conn: ConnId) {
+        let due_ns = self.due_ns(conn);
+        let tcb = &mut self.tcbs[conn];
+        let is_earlier = due_ns != 0 && (tcb.armed_ns == 0 || due_ns < tcb.armed_ns);
+        if is_earlier && !tcb.has(flag::REARM) {
+            tcb.set(flag::REARM);
+            self.rearm.push_back(&mut self.tcbs, conn);
+        }
+    }
+
+    fn due_ns(&mut self, conn: ConnId) -> u64 {
+        self.connection(0, conn).map_or(0, |(tcb, context)| context.deadline_ns(tcb))
+    }
+
+    fn wake_chunk_waiters(&mut self, budget: usize) {
+        for _ in 0..budget.min(self.events.room()) {
+            let Some(conn) = self.places.first(Place::Chunks).filter(|_| self.chunks.free() > 0)
+            else {
+                return;
+            };
+            self.places.put(&mut self.tcbs, conn, Place::Idle);
+            if self.tcbs[conn].has(flag::WANT_WRITABLE) {
+                self.tcbs[conn].clear(flag::WANT_WRITABLE);
+                self.events.push(Event::Writable { conn });
+            }
+        }
+    }
+}
+
+/// Does what is due for a connection.
+fn act(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    let now_ns = context.now_ns;
+    let is_due = |due_ns: u64| due_ns != 0 && due_ns <= now_ns;
+    if tcb.state() == State::Closed {
+        return Then::GoOn;
+    }
+    if is_due(tcb.ack_due_ns) {
+        tcb.ack_due_ns = 0;
+        tcb.set(flag::ACK_NOW);
+    }
+    if is_due(tcb.state_due_ns) {
+        let then = on_state_timer(tcb, context);
+        if !matches!(then, Then::GoOn) {
+            return then;
+        }
+    }
+    match context.flight(tcb) {
+        Some(flight) if is_due(flight.due_ns) => match flight.timer() {
+            Timer::Retransmit => on_retransmission_timer(tcb, context),
+            Timer::Persist => on_persist_timer(tcb, context),
+        },
+        _ => Then::GoOn,
+    }
+}
+
+/// RFC 6298 §5, (5.4) to (5.6), and the limits of RFC 9293 §3.8.3.
+fn on_retransmission_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    if is_given_up(tcb, context) {
+        return Then::End { reason: CloseReason::TimedOut, reset: false };
+    }
+    let (una, nxt, mss) = (tcb.snd_una, tcb.snd_nxt, tcb.mss);
+    let Some(flight) = context.flight(tcb) else { return Then::GoOn };
+    flight.disarm();
+    flight.stop_timing();
+    flight.congestion.on_timeout(mss, una, nxt, flight.backoff == 0);
+    flight.backoff = flight.backoff.saturating_add(1);
+    flight.retransmit_first = 0;
+    // Everything from SND.UNA on is sent again, as the congestion window allows.
+    flight.send_next = una;
+    tcb.ssthresh = flight.congestion.ssthresh();
+    context.counters.tcp_timeout += 1;
+    tcb.set(flag::OUTPUT);
+    Then::GoOn
+}
+
+/// RFC 9293 §3.8.6.1: the closed window is probed, with growing intervals.
+fn on_persist_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    if is_given_up(tcb, context) {
+        return Then::End { reason: CloseReason::TimedOut, reset: false };
+    }
+    let now_ns = context.now_ns;
+    let Some(flight) = context.flight(tcb) else { return Then::GoOn };
+    flight.backoff = flight.backoff.saturating_add(1);
+    flight.probe_window = 1;
+    let backoff = flight.backoff;
+    let due_ns = now_ns + context.settings.rto_ns(tcb, backoff);
+    if let Some(flight) = context.flight(tcb) {
+        flight.arm(Timer::Persist, due_ns);
+    }
+    tcb.set(flag::OUTPUT);
+    Then::GoOn
+}
+
+/// R2 of RFC 9293 §3.8.3: no progress for too long.
+fn is_given_up(tcb: &Tcb, context: &mut Context<'_>) -> bool {
+    let limit_ns = u64::from(context.settings.timers.user_timeout_ms) * NS_PER_MS;
+    let now_ns = context.now_ns;
+    context.flight(tcb).is_some_and(|flight| now_ns.saturating_sub(flight.progress_ns) >= limit_ns)
+}
+
+fn on_state_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    match tcb.state() {
+        State::SynSent | State::SynReceived | State::FinWait2 => {
+            Then::End { reason: CloseReason::TimedOut, reset: false }
+        }
+        _ => on_keep_alive_timer(tcb, context),
+    }
+}
+
+/// RFC 9293 §3.8.4.
+fn on_keep_alive_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
+    let timers = &context.settings.timers;
+    let quiet_ms = milliseconds(context.now_ns).wrapping_sub(tcb.heard_ms);
+    if quiet_ms < timers.keep_alive_idle_ms || tcb.has_unacked() {
+        let wait_ms = timers.keep_alive_idle_ms.saturating_sub(quiet_ms).max(1_000);
+        tcb.state_due_ns = context.now_ns + u64::from(wait_ms) * NS_PER_MS;
+        return Then::GoOn;
+    }
+    if tcb.probes >= timers.keep_alive_probes {
+        return Then::End { reason: CloseReason::TimedOut, reset: true };
+    }
+    tcb.probes += 1;
+    tcb.state_due_ns = context.now_ns + u64::from(timers.keep_alive_interval_ms) * NS_PER_MS;
+    tcb.set(flag::PROBE_DUE);
+    Then::GoOn
+}
