@@ -46,16 +46,9 @@ record! {
     }
 }
 
-record! {
-    /// Head of one slot's list.
-    pub struct WheelSlot {
-        /// 1 + index of the first entry; 0: empty.
-        pub head_plus_one: u32,
-    }
-}
-
-/// Bytes of the wheel per entry; tied to the memory plan of a profile.
-pub const ENTRY_BYTES: usize = size_of::<WheelEntry>();
+// What a profile's memory plan counts.
+const _: () = assert!(size_of::<WheelEntry>() as u64 == hwconfig::memory::TIMER_BYTES);
+const _: () = assert!((LEVELS * LEVEL_SLOTS) as u64 == hwconfig::memory::TIMER_SLOTS);
 
 /// Which slots of one level are not empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,8 +82,10 @@ impl Occupancy {
 /// A hierarchical timer wheel over `capacity` entries, addressed by index.
 #[derive(Debug)]
 pub struct Wheel {
+    /// The entries, and behind them one for each slot, of which only `next` is used: 1 + index of the
+    /// slot's first entry, or 0 when the slot is empty.
     entries: Array<WheelEntry>,
-    slots: Array<WheelSlot>,
+    capacity: u32,
     occupancy: [Occupancy; LEVELS as usize],
     /// The tick being worked on. Entries at or before it are due; all others are after it.
     tick: u64,
@@ -106,13 +101,10 @@ impl Wheel {
     /// When no memory of the wanted tier can be mapped.
     pub fn create(capacity: u32, now_ns: u64, placement: Placement) -> Result<Wheel, RegionError> {
         let tick = now_ns >> TICK_SHIFT;
+        let entries = capacity as usize + (LEVELS * LEVEL_SLOTS) as usize;
         Ok(Wheel {
-            entries: Array::create("wheel entries", capacity as usize, placement)?,
-            slots: Array::create(
-                "wheel slots",
-                (LEVELS * LEVEL_SLOTS) as usize,
-                Placement::default(),
-            )?,
+            entries: Array::create("wheel", entries, placement)?,
+            capacity,
             occupancy: [Occupancy::default(); LEVELS as usize],
             tick,
             target: tick,
@@ -147,7 +139,7 @@ impl Wheel {
             self.entries[previous as usize].next = next;
         } else {
             // `NIL` + 1 wraps to 0, which is how a head says "empty".
-            self.slots[slot as usize].head_plus_one = next.wrapping_add(1);
+            self.set_head_plus_one(slot, next.wrapping_add(1));
             if next == NIL {
                 self.occupancy[(slot / LEVEL_SLOTS) as usize].clear(slot % LEVEL_SLOTS);
             }
@@ -173,7 +165,7 @@ impl Wheel {
                 self.insert(entry, tick);
             }
             let due = self.tick as u32 % LEVEL_SLOTS;
-            if self.slots[due as usize].head_plus_one != 0 {
+            if self.head_plus_one(due) != 0 {
                 *budget = budget.checked_sub(1)?;
                 let entry = self.pop(due);
                 self.cancel(entry);
@@ -193,7 +185,7 @@ impl Wheel {
             return None;
         }
         let due = self.tick as u32 % LEVEL_SLOTS;
-        if self.slots[due as usize].head_plus_one != 0 || self.slot_to_cascade().is_some() {
+        if self.head_plus_one(due) != 0 || self.slot_to_cascade().is_some() {
             return Some(self.tick << TICK_SHIFT);
         }
         Some(self.next_tick_of_interest() << TICK_SHIFT)
@@ -206,7 +198,7 @@ impl Wheel {
 
     /// Entries in all.
     pub fn capacity(&self) -> u32 {
-        self.entries.len() as u32
+        self.capacity
     }
 
     /// What holds the entries.
@@ -232,20 +224,28 @@ impl Wheel {
         let differs = tick ^ self.tick as u32;
         let level = differs.checked_ilog2().map_or(0, |bit| bit / LEVEL_BITS);
         let slot = level * LEVEL_SLOTS + (tick >> (level * LEVEL_BITS)) % LEVEL_SLOTS;
-        let next = self.slots[slot as usize].head_plus_one.wrapping_sub(1);
+        let next = self.head_plus_one(slot).wrapping_sub(1);
         self.entries[entry as usize] =
             WheelEntry { tick, next, previous: NIL, slot_plus_one: slot + 1 };
         if next != NIL {
             self.entries[next as usize].previous = entry;
         }
-        self.slots[slot as usize].head_plus_one = entry + 1;
+        self.set_head_plus_one(slot, entry + 1);
         self.occupancy[level as usize].set(slot % LEVEL_SLOTS);
         self.armed += 1;
     }
 
+    fn head_plus_one(&self, slot: u32) -> u32 {
+        self.entries[(self.capacity + slot) as usize].next
+    }
+
+    fn set_head_plus_one(&mut self, slot: u32, head_plus_one: u32) {
+        self.entries[(self.capacity + slot) as usize].next = head_plus_one;
+    }
+
     /// The first entry of a slot that is not empty; the one behind it is fetched meanwhile.
     fn pop(&self, slot: u32) -> u32 {
-        let entry = self.slots[slot as usize].head_plus_one - 1;
+        let entry = self.head_plus_one(slot) - 1;
         let next = self.entries[entry as usize].next;
         if next != NIL {
             self.entries.prefetch(next as usize);
@@ -265,7 +265,7 @@ impl Wheel {
             .rev()
             .filter(entered)
             .map(|level| level * LEVEL_SLOTS + (tick >> (level * LEVEL_BITS)) % LEVEL_SLOTS)
-            .find(|slot| self.slots[*slot as usize].head_plus_one != 0)
+            .find(|slot| self.head_plus_one(*slot) != 0)
     }
 
     /// The next tick after the current one that has a due entry, or at which a slot is entered that

@@ -1,0 +1,185 @@
+//! A shard: everything one core owns, and the loop around its turn.
+//!
+//! Shards share nothing but the byte rings between them ([`crate::peers`]). What a shard does in a
+//! turn stands in [`crate::turn`].
+
+use std::sync::Arc;
+use std::thread;
+
+use broker::{Broker, BrokerConfig, BrokerError};
+use capsule::clock::Clock;
+use capsule::{PortQueue, RxBatch, TxBatch};
+use hwconfig::ListenerKind;
+use superpage::{Placement, RegionError, Tier};
+use tcpstack::{Stack, StackConfig, StackError, Steering};
+
+use crate::drain::{Phase, StopSwitch};
+use crate::idle::{Idle, IdlePolicy};
+use crate::inbox::Inbox;
+use crate::listeners::Applications;
+use crate::peers::Peers;
+use crate::publish::Publisher;
+use crate::stopwatch::Stopwatch;
+use crate::wheel::Wheel;
+
+/// What a shard is made from, besides its queue and its rings.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// The shard's TCP/IP.
+    pub stack: StackConfig,
+    /// The shard's MQTT.
+    pub broker: BrokerConfig,
+    /// What is behind the stack's listening ports, in their order.
+    pub listeners: Vec<ListenerKind>,
+    /// Whether frames of other shards' flows can arrive on this one's queue: the port does not steer.
+    pub software_steering: bool,
+    /// What to do when there is nothing to do.
+    pub idle: IdlePolicy,
+    /// Where the wheel shall lie.
+    pub placement: Placement,
+}
+
+/// Why a shard cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// Its TCP/IP stack.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// Its broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Its timer wheel.
+    #[error("no memory for the timer wheel: {0}")]
+    Wheel(#[from] RegionError),
+}
+
+/// Everything one core owns.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) engine: Engine,
+    pub(crate) queue: PortQueue,
+    pub(crate) rx: RxBatch,
+    pub(crate) tx: TxBatch,
+    pub(crate) inbox: Inbox,
+    pub(crate) clock: Clock,
+    pub(crate) housekeeping_due_ns: u64,
+    pub(crate) publisher: Option<Publisher>,
+    pub(crate) stop: Arc<StopSwitch>,
+    pub(crate) phase: Phase,
+    idle: Idle,
+}
+
+/// The part of a shard behind the frames: what events and deadlines act on.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) index: u16,
+    /// Connections the stack can have: the wheel's first entries. Sessions follow.
+    pub(crate) connections: u32,
+    pub(crate) stack: Stack,
+    pub(crate) applications: Applications,
+    pub(crate) wheel: Wheel,
+    pub(crate) peers: Peers,
+    pub(crate) stopwatch: Stopwatch,
+    /// Who owns a frame's flow, when the port does not see to it.
+    pub(crate) software_steering: Option<Steering>,
+}
+
+impl Shard {
+    /// A shard that has not turned yet; `now_ns` is the start of its time.
+    ///
+    /// # Errors
+    /// When a value is out of bounds or memory for a table cannot be had.
+    pub fn new(
+        config: ShardConfig,
+        queue: PortQueue,
+        peers: Peers,
+        clock: Clock,
+        stop: Arc<StopSwitch>,
+        now_ns: u64,
+    ) -> Result<Shard, ShardError> {
+        let connections = config.stack.limits.connections;
+        let entries = connections + config.broker.limits.sessions;
+        let offer_bytes_max = config.broker.limits.header_bytes_max as usize;
+        let steering = config.stack.steering.clone();
+        let engine = Engine {
+            index: steering.shard,
+            connections,
+            applications: Applications::new(
+                config.listeners,
+                offer_bytes_max,
+                Broker::new(config.broker)?,
+            ),
+            stack: Stack::new(config.stack)?,
+            wheel: Wheel::create(entries, now_ns, config.placement)?,
+            peers,
+            stopwatch: Stopwatch::start(clock),
+            software_steering: config.software_steering.then_some(steering),
+        };
+        Ok(Shard {
+            inbox: Inbox::new(queue.frame_bytes_max(), engine.peers.record_bytes_max()),
+            engine,
+            queue,
+            rx: RxBatch::new(),
+            tx: TxBatch::new(),
+            clock,
+            housekeeping_due_ns: now_ns,
+            publisher: None,
+            stop,
+            phase: Phase::Running,
+            idle: Idle::new(config.idle),
+        })
+    }
+
+    /// From now on housekeeping publishes the shard's counters there.
+    pub fn publish_to(&mut self, publisher: Publisher) {
+        self.publisher = Some(publisher);
+    }
+
+    /// Tells the link where our addresses are (gratuitous ARP), with the next turn.
+    pub fn announce(&mut self) {
+        self.engine.stack.announce();
+    }
+
+    /// Turns until the shard has stopped.
+    pub fn run(&mut self) {
+        while !self.is_stopped() {
+            let now_ns = self.clock.now_ns();
+            let worked = self.turn(now_ns);
+            let (wheel, housekeeping_ns) = (&self.engine.wheel, self.housekeeping_due_ns);
+            let due_ns =
+                || wheel.next_due_ns().map_or(housekeeping_ns, |ns| ns.min(housekeeping_ns));
+            if let Some(sleep) = self.idle.after_turn(worked, now_ns, due_ns) {
+                thread::sleep(sleep);
+                self.engine.stopwatch.lap(|cycles| &mut cycles.asleep);
+            }
+        }
+    }
+
+    /// Whether the shard was asked to stop and nothing is left to do.
+    pub fn is_stopped(&self) -> bool {
+        self.phase == Phase::Stopped
+    }
+
+    /// The shard's TCP/IP, to look at.
+    pub fn stack(&self) -> &Stack {
+        &self.engine.stack
+    }
+
+    /// The shard's broker, to look at.
+    pub fn broker(&self) -> &Broker {
+        self.engine.applications.broker()
+    }
+
+    /// What crossed between this shard and the others.
+    pub fn peers(&self) -> &Peers {
+        &self.engine.peers
+    }
+
+    /// Every region the shard keeps state in, with its tier and its mapped bytes.
+    pub fn regions(&self) -> Vec<(&'static str, Tier, usize)> {
+        let mut regions = self.engine.stack.regions();
+        regions.extend(self.engine.applications.broker().regions());
+        regions.push(self.engine.wheel.region());
+        regions
+    }
+}
