@@ -120,6 +120,12 @@ fn explain(
             }
             _ => Err(format!("{}: {error}", socket.display())),
         },
+        // The read timed out: the connection waits in the backlog.
+        Err(AttachError::Hello(error)) if error.kind() == ErrorKind::WouldBlock => Err(format!(
+            "{}: the dataplane does not answer: it is stopped or hangs (the pid is in \
+             dataplane.lock beside it)",
+            socket.display()
+        )),
         Err(error) => Err(format!("{}: {error}", socket.display())),
     }
 }

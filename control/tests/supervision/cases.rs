@@ -19,6 +19,7 @@ pub(crate) const ALL: &[Case] = cases![
     stop_ends_the_run_that_watches_too,
     status_takes_control_from_nobody,
     run_waits_for_the_end_of_a_dataplane_that_stops,
+    dataplane_that_does_not_answer_is_named_as_such,
     dataplane_that_ended_is_started_again,
     dataplane_that_cannot_start_is_reported_once_with_its_log,
     stalled_heartbeat_is_reported_and_left_alone,
@@ -136,6 +137,22 @@ fn run_waits_for_the_end_of_a_dataplane_that_stops() {
         assert_ne!(appliance.dataplane(), first);
         assert_eq!(stop.join().expect("it was run").code, Some(0));
     });
+}
+
+fn dataplane_that_does_not_answer_is_named_as_such() {
+    let appliance = Appliance::new();
+    let mut running = appliance.run(&[]);
+    let dataplane = appliance.dataplane().expect("it serves");
+    running.signal(Signal::SIGTERM);
+    running.wait();
+    send(dataplane, Signal::SIGSTOP);
+    let status = appliance.ask("status", &[]);
+    let refused = appliance.refused(&[]);
+    send(dataplane, Signal::SIGCONT);
+    assert_eq!(status.code, Some(1));
+    for output in [status, refused] {
+        assert!(output.stderr.contains("does not answer: it is stopped or hangs"));
+    }
 }
 
 fn dataplane_that_ended_is_started_again() {
