@@ -6,7 +6,7 @@
 //! | `sizes` | files of at most 600 lines, functions of at most 70 |
 //! | `unsafety` | `unsafe` in four crates only, each use with its proof |
 //! | `words` | nothing left unfinished, no test switched off |
-//! | `readme` | links of the README into the tree lead somewhere |
+//! | `readme` | the README repeats the code exactly, and its links lead somewhere |
 //! | `tree` | the walk over the sources, and what may stand at the top level |
 //!
 //! Every check is a function from text to findings, so each module also feeds its check a source

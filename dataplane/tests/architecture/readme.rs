@@ -1,8 +1,17 @@
-//! What the README points to is there.
+//! What the README repeats of the code it repeats exactly, and what it points to is there.
 
 use std::fs;
 
 use crate::tree::root;
+
+#[test]
+fn the_readme_holds_the_reference_of_all_profile_keys() {
+    let text = fs::read_to_string(root().join("README.md")).expect("there is a README.md");
+    assert!(
+        text.contains(&hwconfig::markdown()),
+        "put the output of `cargo run -p control -- check --reference` into README.md"
+    );
+}
 
 /// What relative links in markdown point to.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
