@@ -3,9 +3,7 @@
 mod common;
 
 use capsule::twin::TwinConfig;
-use common::mqtt::{
-    connect_v4, connect_v5, publish_v4, subscribe_v4, take_packets,
-};
+use common::mqtt::{connect_v4, connect_v5, publish_v4, subscribe_v4, take_packets};
 use common::{MQTT, MS, SECOND, World, pattern};
 use tcpstack::ConnId;
 
@@ -93,7 +91,8 @@ fn qos_1_is_acknowledged_to_the_publisher_and_delivered_with_an_id() {
 
 #[test]
 fn large_message_crosses_shards_over_a_bad_wire() {
-    let wire = TwinConfig { seed: 9, loss_ppm: 5_000, reorder_ppm: 10_000, ..TwinConfig::default() };
+    let wire =
+        TwinConfig { seed: 9, loss_ppm: 5_000, reorder_ppm: 10_000, ..TwinConfig::default() };
     let mut world = World::new(2, wire);
     let conns = clients(&mut world, 600);
     world.peer.send(conns[0], &subscribe_v4(1, "big", 0));

@@ -19,8 +19,7 @@ fn published(shards: u16) -> (World, LinkClient) {
     let stats = PortStats { rx_missed: 5, ..PortStats::default() };
     board.post(stats, Link { up: true, speed_mbps: 10_000, full_duplex: true }, 1_000, 24);
     let (catalogue, slots) = catalogue("twin0", &world.shards[0].regions());
-    let spec =
-        LinkSpec { shards, catalogue, counters_per_shard: slots, ..LinkSpec::default() };
+    let spec = LinkSpec { shards, catalogue, counters_per_shard: slots, ..LinkSpec::default() };
     let (server, pages) = LinkServer::create(&spec).expect("a legal catalogue");
     for (index, (shard, page)) in world.shards.iter_mut().zip(pages).enumerate() {
         let board = (index == 0).then(|| Arc::clone(&board));
@@ -42,7 +41,9 @@ fn published(shards: u16) -> (World, LinkClient) {
 /// The value of the slot with this name and these labels on a shard.
 fn value(client: &LinkClient, shard: u16, name: &str, labels: &[(&str, &str)]) -> u64 {
     let is_it = |slot: &&Slot| {
-        let has = |(key, value): &(&str, &str)| slot.labels.contains(&(key.to_string(), value.to_string()));
+        let has = |(key, value): &(&str, &str)| {
+            slot.labels.contains(&(key.to_string(), value.to_string()))
+        };
         slot.name == name && labels.iter().all(has)
     };
     let at = client.catalogue().iter().position(|slot| is_it(&slot)).expect(name);
@@ -60,7 +61,9 @@ fn counters_of_the_wire_the_stack_and_the_port_arrive_under_their_names() {
     let sum = |name: &str, labels: &[(&str, &str)]| -> u64 {
         (0..2).map(|shard| value(&client, shard, name, labels)).sum()
     };
-    assert!(sum("trunkline_port_bytes_total", &[("queue", "{shard}"), ("direction", "rx")]) > 10_000);
+    assert!(
+        sum("trunkline_port_bytes_total", &[("queue", "{shard}"), ("direction", "rx")]) > 10_000
+    );
     assert!(sum("trunkline_port_packets_total", &[("port", "twin0"), ("direction", "tx")]) > 7);
     assert_eq!(sum("trunkline_tcpstack_connections", &[("state", "established")]), 1);
     assert_eq!(sum("trunkline_tcpstack_tcp_received_stream_bytes_total", &[]), 10_000);

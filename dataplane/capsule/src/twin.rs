@@ -18,6 +18,9 @@ use crate::queue::{PortQueue, QueueCounters};
 /// Largest frame on the wire: a jumbo frame with Ethernet header and VLAN tags.
 pub const FRAME_BYTES_MAX: usize = 9_216;
 
+/// Room of a frame buffer: a frame of MTU 1,500 with Ethernet header and VLAN tag.
+const FRAME_BYTES_USUAL: usize = 1_518;
+
 /// A reordered frame is overtaken by at most this many others.
 pub const REORDER_DEPTH_MAX: u8 = 4;
 
@@ -264,7 +267,9 @@ impl TxBuffers {
         if self.frames.len() == BATCH_FRAMES_MAX || len == 0 || len > FRAME_BYTES_MAX {
             return None;
         }
-        let mut buffer = self.spare.pop().unwrap_or_default();
+        // At once as large as nearly every frame, so that reused ones need not grow.
+        let fresh = || Vec::with_capacity(FRAME_BYTES_USUAL);
+        let mut buffer = self.spare.pop().unwrap_or_else(fresh);
         buffer.resize(len, 0);
         self.frames.push((buffer, TxChecksum::None));
         self.frames.last_mut().map(|(buffer, _)| buffer.as_mut_slice())

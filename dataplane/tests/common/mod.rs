@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod mqtt;
+pub(crate) mod mqtt;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,10 +26,10 @@ use tcpstack::{
     Steering, Timers,
 };
 
-pub const MQTT: u16 = 1883;
-pub const ECHO: u16 = 7;
-pub const DISCARD: u16 = 9;
-pub const ECHO_ONCE: u16 = 1007;
+pub(crate) const MQTT: u16 = 1883;
+pub(crate) const ECHO: u16 = 7;
+pub(crate) const DISCARD: u16 = 9;
+pub(crate) const ECHO_ONCE: u16 = 1007;
 const LISTENERS: [(u16, ListenerKind); 4] = [
     (MQTT, ListenerKind::Mqtt),
     (ECHO, ListenerKind::Echo),
@@ -44,8 +44,8 @@ const STEP_NS: u64 = 50_000;
 /// Time that passes when nobody has any.
 const IDLE_STEP_NS: u64 = 1_000_000;
 
-pub const MS: u64 = 1_000_000;
-pub const SECOND: u64 = 1_000 * MS;
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MS;
 
 fn placement() -> Placement {
     Placement { tier: TierPolicy::BaseOnly, ..Placement::default() }
@@ -68,7 +68,7 @@ fn stack_config(address: Ipv4Addr, mac: u8, steering: Steering) -> StackConfig {
     }
 }
 
-pub fn shard_config(shard: u16, shards: u16) -> ShardConfig {
+pub(crate) fn shard_config(shard: u16, shards: u16) -> ShardConfig {
     let reta = (0..128).map(|entry| entry % shards).collect();
     let steering = Steering { key: MICROSOFT_KEY, reta, shard };
     ShardConfig {
@@ -97,20 +97,20 @@ pub fn shard_config(shard: u16, shards: u16) -> ShardConfig {
 }
 
 /// The appliance, its peer, and the time.
-pub struct World {
-    pub now_ns: u64,
-    pub shards: Vec<Shard>,
-    pub stop: Arc<StopSwitch>,
-    pub peer: Peer,
+pub(crate) struct World {
+    pub(crate) now_ns: u64,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) stop: Arc<StopSwitch>,
+    pub(crate) peer: Peer,
 }
 
 impl World {
-    pub fn new(shards: u16, wire: TwinConfig) -> World {
+    pub(crate) fn new(shards: u16, wire: TwinConfig) -> World {
         World::with(shards, wire, |_| {})
     }
 
     /// A world whose shards are changed a little before they are made.
-    pub fn with(shards: u16, wire: TwinConfig, change: impl Fn(&mut ShardConfig)) -> World {
+    pub(crate) fn with(shards: u16, wire: TwinConfig, change: impl Fn(&mut ShardConfig)) -> World {
         let (ours, theirs) = TwinLink::pair(TwinConfig { queues: shards, ..wire });
         let clock = Clock::calibrate();
         let stop = Arc::new(StopSwitch::default());
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// One turn of everybody. Returns whether anybody had work.
-    pub fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let mut worked = false;
         for shard in &mut self.shards {
             worked |= shard.turn(self.now_ns);
@@ -140,7 +140,12 @@ impl World {
 
     /// Steps until `done`, or panics when that takes longer than `limit_ns` of the world's time.
     #[track_caller]
-    pub fn until(&mut self, limit_ns: u64, what: &str, mut done: impl FnMut(&mut World) -> bool) {
+    pub(crate) fn until(
+        &mut self,
+        limit_ns: u64,
+        what: &str,
+        mut done: impl FnMut(&mut World) -> bool,
+    ) {
         let deadline_ns = self.now_ns + limit_ns;
         while !done(self) {
             assert!(self.now_ns < deadline_ns, "not within {} ms: {what}", limit_ns / MS);
@@ -149,65 +154,63 @@ impl World {
     }
 
     /// Lets `ns` pass.
-    pub fn pass(&mut self, ns: u64) {
+    pub(crate) fn pass(&mut self, ns: u64) {
         let end_ns = self.now_ns + ns;
         while self.now_ns < end_ns {
             self.step();
         }
     }
 
-    /// Opens a connection from the peer and waits for it.
+    /// Opens a connection from the peer and waits until both ends have it.
     #[track_caller]
-    pub fn connect(&mut self, port: u16) -> ConnId {
+    pub(crate) fn connect(&mut self, port: u16) -> ConnId {
         let conn = self.peer.connect(self.now_ns, port);
         self.until(20 * SECOND, "connecting", |world| world.peer.conns[&conn].is_connected);
+        self.until(20 * SECOND, "accepting", |world| world.owner(conn).is_some());
         conn
     }
 
     /// A connection for each shard, by who owns its flow.
-    pub fn connect_to_each_shard(&mut self, port: u16) -> Vec<ConnId> {
+    pub(crate) fn connect_to_each_shard(&mut self, port: u16) -> Vec<ConnId> {
         let shards = self.shards.len();
         let mut found = vec![None; shards];
         while found.contains(&None) {
             let conn = self.connect(port);
-            let owner = self.owner(conn);
-            if found[owner].replace(conn).is_some() {
-                // One more than needed on this shard: harmless.
-            }
+            let owner = self.owner(conn).expect("accepted");
+            // More than one on a shard is harmless.
+            found[owner] = Some(conn);
         }
         found.into_iter().flatten().collect()
     }
 
     /// The shard that has a connection of the peer.
-    pub fn owner(&self, conn: ConnId) -> usize {
-        let local = self.peer.stack.local(conn).expect("open");
-        let holds = |shard: &Shard| {
-            (0..2_000).any(|conn| shard.stack().peer(conn) == Some(local))
-        };
-        self.shards.iter().position(holds).expect("some shard has the other end")
+    pub(crate) fn owner(&self, conn: ConnId) -> Option<usize> {
+        let local = self.peer.stack.local(conn)?;
+        let holds = |shard: &Shard| (0..2_000).any(|conn| shard.stack().peer(conn) == Some(local));
+        self.shards.iter().position(holds)
     }
 }
 
 /// What the peer knows about one of its connections.
 #[derive(Debug, Default)]
-pub struct PeerConn {
-    pub is_connected: bool,
-    pub received: Vec<u8>,
-    pub to_send: VecDeque<u8>,
+pub(crate) struct PeerConn {
+    pub(crate) is_connected: bool,
+    pub(crate) received: Vec<u8>,
+    pub(crate) to_send: VecDeque<u8>,
     /// Close as soon as everything is sent.
-    pub close_after_sending: bool,
-    pub got_fin: bool,
-    pub closed: Option<CloseReason>,
+    pub(crate) close_after_sending: bool,
+    pub(crate) got_fin: bool,
+    pub(crate) closed: Option<CloseReason>,
     /// Read nothing: let the window close.
-    pub is_stuck: bool,
+    pub(crate) is_stuck: bool,
     /// Answer a FIN with one of our own.
-    pub answers_fin: bool,
+    pub(crate) answers_fin: bool,
 }
 
 /// The machine at the other end of the wire.
-pub struct Peer {
-    pub stack: Stack,
-    pub conns: BTreeMap<ConnId, PeerConn>,
+pub(crate) struct Peer {
+    pub(crate) stack: Stack,
+    pub(crate) conns: BTreeMap<ConnId, PeerConn>,
     queues: Vec<PortQueue>,
     rx: RxBatch,
     tx: Vec<TxBatch>,
@@ -233,23 +236,23 @@ impl Peer {
         }
     }
 
-    pub fn connect(&mut self, now_ns: u64, port: u16) -> ConnId {
+    pub(crate) fn connect(&mut self, now_ns: u64, port: u16) -> ConnId {
         let remote = SocketAddrV4::new(APPLIANCE, port);
         let conn = self.stack.connect(now_ns, remote).expect("a port is free");
         self.conns.insert(conn, PeerConn { answers_fin: true, ..PeerConn::default() });
         conn
     }
 
-    pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) {
         self.conn(conn).to_send.extend(bytes);
     }
 
-    pub fn conn(&mut self, conn: ConnId) -> &mut PeerConn {
+    pub(crate) fn conn(&mut self, conn: ConnId) -> &mut PeerConn {
         self.conns.get_mut(&conn).expect("opened by this test")
     }
 
     /// The bytes received so far, which are then forgotten.
-    pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
+    pub(crate) fn take(&mut self, conn: ConnId) -> Vec<u8> {
         std::mem::take(&mut self.conn(conn).received)
     }
 
@@ -277,9 +280,8 @@ impl Peer {
     fn receive(&mut self, now_ns: u64, queue: usize) -> bool {
         let mut rx = std::mem::take(&mut self.rx);
         let count = self.queues[queue].receive(&mut rx);
-        let frames: Vec<RxFrame<'_>> = (0..count)
-            .map(|i| RxFrame { bytes: rx.frame(i), checksum_verified: false })
-            .collect();
+        let frames: Vec<RxFrame<'_>> =
+            (0..count).map(|i| RxFrame { bytes: rx.frame(i), checksum_verified: false }).collect();
         self.stack.input(now_ns, &frames);
         self.events(now_ns, &frames);
         drop(frames);
@@ -324,7 +326,7 @@ impl Peer {
     }
 
     /// Takes what was kept, unless the connection is stuck.
-    pub fn read(&mut self, conn: ConnId) {
+    pub(crate) fn read(&mut self, conn: ConnId) {
         if self.conn(conn).is_stuck {
             return;
         }
@@ -362,7 +364,7 @@ impl Peer {
 }
 
 /// Bytes that differ everywhere and are the same for the same seed.
-pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..len).map(|_| random.u8(..)).collect()
 }

@@ -22,7 +22,7 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// MQTT 5 CONNECT with Clean Start.
-pub fn connect_v5(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
+pub(crate) fn connect_v5(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
     let mut body = string("MQTT");
     body.extend([5, 0b10]);
     body.extend(keep_alive_s.to_be_bytes());
@@ -32,7 +32,7 @@ pub fn connect_v5(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
 }
 
 /// MQTT 3.1.1 CONNECT with Clean Session.
-pub fn connect_v4(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
+pub(crate) fn connect_v4(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
     let mut body = string("MQTT");
     body.extend([4, 0b10]);
     body.extend(keep_alive_s.to_be_bytes());
@@ -41,7 +41,7 @@ pub fn connect_v4(client_id: &str, keep_alive_s: u16) -> Vec<u8> {
 }
 
 /// SUBSCRIBE (3.1.1) to one filter.
-pub fn subscribe_v4(id: u16, filter: &str, qos: u8) -> Vec<u8> {
+pub(crate) fn subscribe_v4(id: u16, filter: &str, qos: u8) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
     body.extend(string(filter));
     body.push(qos);
@@ -49,7 +49,7 @@ pub fn subscribe_v4(id: u16, filter: &str, qos: u8) -> Vec<u8> {
 }
 
 /// PUBLISH (3.1.1) with QoS 0, or with QoS 1 when it has an id.
-pub fn publish_v4(topic: &str, id: Option<u16>, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn publish_v4(topic: &str, id: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let mut body = string(topic);
     body.extend(id.iter().flat_map(|id| id.to_be_bytes()));
     body.extend(payload);
@@ -57,7 +57,7 @@ pub fn publish_v4(topic: &str, id: Option<u16>, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Takes whole packets off the front of `bytes`: first byte and body.
-pub fn take_packets(bytes: &mut Vec<u8>) -> Vec<(u8, Vec<u8>)> {
+pub(crate) fn take_packets(bytes: &mut Vec<u8>) -> Vec<(u8, Vec<u8>)> {
     let mut packets = Vec::new();
     while let Some((header, len)) = lengths(bytes) {
         if bytes.len() < header + len {
