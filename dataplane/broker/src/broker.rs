@@ -68,7 +68,7 @@ pub struct Broker {
     pub(crate) ids_assigned: u64,
 
     pub(crate) directory: ClientDirectory,
-    /// Epoch given to the last claim.
+    /// Counts the sessions made.
     pub(crate) epoch: u32,
     pub(crate) retained: RetainedStore,
     pub(crate) retained_jobs: Slab<RetainedJob>,

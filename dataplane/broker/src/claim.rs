@@ -1,13 +1,16 @@
 //! Who owns a client id: the home shard's directory, and what a claim to it leads to.
 //!
-//! One shard's session owns an id at a time. Its home (by hash) knows which, and gives every claim
-//! a new epoch. The claimant then takes the former owner's session over: in place when that is on
-//! the same shard, as an image otherwise. Epochs tell stale messages from current ones.
+//! One session owns an id at a time. Its home (by hash) knows which: the one that claimed it last.
+//! The claimant then takes the former owner's state over: as an image from another shard; on the
+//! same shard by giving the old session its connection, after which the directory is told that the
+//! new session lives on in the old one. Every session has an epoch no other has had for long, so
+//! that index and epoch together tell a session from others before and after it.
 
 use superpage::{Handle, NIL, record};
 
 use crate::broker::Broker;
 use crate::codec::ReasonCode;
+use crate::config::SHARDS_MAX;
 use crate::lifecycle::Leave;
 use crate::link::LinkState;
 use crate::session::{Session, SessionState, flag};
@@ -42,12 +45,23 @@ pub(crate) enum ClaimState {
     AtPeer = 2,
 }
 
+/// Bits of an epoch that count; the shard is above them.
+const EPOCH_COUNT_BITS: u32 = 26;
+const EPOCH_COUNT_MASK: u32 = (1 << EPOCH_COUNT_BITS) - 1;
+const _: () = assert!(SHARDS_MAX as u32 <= 1 << (32 - EPOCH_COUNT_BITS));
+
 /// Claims looked at in one tick for stalled ones.
 const RETRIES_MAX: u32 = 256;
 
 impl Broker {
+    /// An epoch for a new session.
+    pub(crate) fn new_epoch(&mut self) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1) & EPOCH_COUNT_MASK;
+        u32::from(self.config.shard) << EPOCH_COUNT_BITS | self.epoch
+    }
+
     /// Asks the home shard for the id of a new session. Room for it was made sure of.
-    pub(crate) fn claim(&mut self, home: u16, session: u32, clean_start: bool, client_id: &[u8]) {
+    pub(crate) fn claim(&mut self, home: u16, session: u32, client_id: &[u8]) {
         let claim = Claim {
             session,
             peer_session: NIL,
@@ -58,30 +72,16 @@ impl Broker {
         };
         let Some(claim) = self.claims.insert(claim) else { unreachable!("room was checked") };
         let token = self.claims.handle(claim);
-        let sent = self.send(home, &ShardMessage::Claim { token, session, clean_start, client_id });
+        let of = SessionRef { session, epoch: self.sessions[session].epoch };
+        let sent = self.send(home, &ShardMessage::Claim { token, of, client_id });
         debug_assert!(sent, "room was checked");
     }
 
     /// Home: a shard claims an id.
-    pub(crate) fn on_claim(
-        &mut self,
-        from: u16,
-        token: Handle,
-        session: u32,
-        clean_start: bool,
-        client_id: &[u8],
-    ) {
-        self.epoch = self.epoch.wrapping_add(1);
-        let epoch = self.epoch;
-        let previous = self.directory.get(client_id);
-        // A session that goes on on its own shard stays where it is.
-        let session = match previous {
-            Some(owner) if owner.shard == from && !clean_start => owner.session,
-            _ => session,
-        };
-        let owner = Owner { shard: from, session, epoch };
+    pub(crate) fn on_claim(&mut self, from: u16, token: Handle, of: SessionRef, client_id: &[u8]) {
+        let owner = Owner { shard: from, session: of.session, epoch: of.epoch };
         let answer = match self.directory.set(client_id, owner) {
-            Ok(_) => ShardMessage::Granted { token, epoch, previous },
+            Ok(previous) => ShardMessage::Granted { token, previous },
             Err(_) => ShardMessage::ClaimRefused { token },
         };
         self.send(from, &answer);
@@ -92,11 +92,22 @@ impl Broker {
         self.directory.remove(client_id, epoch);
     }
 
-    /// Home: the session named in the directory turned out to be gone; this one is in its place.
-    pub(crate) fn on_rehome(&mut self, from: u16, client_id: &[u8], epoch: u32, session: u32) {
-        if self.directory.get(client_id).is_some_and(|owner| owner.epoch == epoch) {
+    /// Home: a session lives on in another one of the same shard.
+    pub(crate) fn on_rehome(&mut self, from: u16, of: SessionRef, session: u32, client_id: &[u8]) {
+        let named = Owner { shard: from, session: of.session, epoch: of.epoch };
+        let ok = self.directory.get(client_id) == Some(named);
+        if ok {
             // The id is in the directory, so there is room.
-            let _ = self.directory.set(client_id, Owner { shard: from, session, epoch });
+            let _ = self.directory.set(client_id, Owner { session, ..named });
+        }
+        self.send(from, &ShardMessage::Rehomed { of, ok });
+    }
+
+    /// The directory names the session that lives on; the record it named before can go. If the id
+    /// was claimed again, that claimant will still ask for the old name.
+    pub(crate) fn on_rehomed(&mut self, of: SessionRef, ok: bool) {
+        if ok {
+            self.drop_adopted(of);
         }
     }
 
@@ -112,16 +123,9 @@ impl Broker {
     }
 
     /// Claimant: the id is ours.
-    pub(crate) fn on_granted(
-        &mut self,
-        now_ns: u64,
-        token: Handle,
-        epoch: u32,
-        previous: Option<Owner>,
-    ) {
+    pub(crate) fn on_granted(&mut self, now_ns: u64, token: Handle, previous: Option<Owner>) {
         let Some(index) = self.claims.resolve(token) else { return };
         let session = self.claims[index].session;
-        self.sessions[session].epoch = epoch;
         let Some(owner) = previous else {
             self.claims.remove(index);
             self.establish(now_ns, session, false);
@@ -154,15 +158,10 @@ impl Broker {
         record.set_state(SessionState::MovingIn);
         let to = SessionRef { session: claim.session, epoch: record.epoch };
         let clean_start = record.has(flag::CLEAN_START);
-        let name = record.client_id;
         let of = SessionRef { session: claim.peer_session, epoch: claim.peer_epoch };
         let token = self.claims.handle(index);
-        let mut text = std::mem::take(&mut self.scratch.topic);
-        let len = self.names.read(name, 0, &mut text);
-        let client_id = &text[..len];
-        let message = ShardMessage::TakeOver { token, of, to, clean_start, client_id };
+        let message = ShardMessage::TakeOver { token, of, to, clean_start };
         let sent = self.send(claim.peer_shard, &message);
-        self.scratch.topic = text;
         if sent {
             self.claims[index].state = ClaimState::AtPeer as u8;
         }
@@ -205,24 +204,18 @@ impl Broker {
         let claim = self.claims[index];
         let of = SessionRef { session: claim.peer_session, epoch: claim.peer_epoch };
         let clean_start = self.sessions[claim.session].has(flag::CLEAN_START);
-        let mut text = std::mem::take(&mut self.scratch.topic);
-        let len = self.names.read(self.sessions[claim.session].client_id, 0, &mut text);
-        let old = self.former_session(of, &text[..len]);
-        self.scratch.topic = text;
-        match old.map(|old| (old, self.free_for_take_over(now_ns, old, clean_start))) {
+        let old = self.former_session(of);
+        let freed = old.map(|old| (old, self.free_for_take_over(now_ns, old, clean_start)));
+        match freed {
             Some((_, Freed::NotYet)) => return false,
-            Some((old, Freed::Offline)) => {
-                self.claims.remove(index);
-                self.adopt(now_ns, claim.session, old);
-            }
+            Some((old, Freed::Offline)) if !self.adopt(now_ns, index, old) => return false,
+            Some((_, Freed::Offline)) => {}
             Some((_, Freed::Ended)) | None => {
-                if !clean_start && !self.rehome(claim.session) {
-                    return false;
-                }
                 self.claims.remove(index);
                 self.establish(now_ns, claim.session, false);
             }
         }
+        self.drop_adopted(of);
         true
     }
 
@@ -262,9 +255,22 @@ impl Broker {
         Freed::Offline
     }
 
-    /// Gives an offline session the connection, and what its CONNECT asked for, of a new one, which
-    /// goes.
-    fn adopt(&mut self, now_ns: u64, new: u32, old: u32) {
+    /// Gives an offline session the connection, and what its CONNECT asked for, of a claiming one.
+    /// That one stays behind as a signpost until home names the other. `false`: home cannot be told
+    /// now.
+    fn adopt(&mut self, now_ns: u64, claim: u32, old: u32) -> bool {
+        let new = self.claims[claim].session;
+        let of = SessionRef { session: new, epoch: self.sessions[new].epoch };
+        let mut text = std::mem::take(&mut self.scratch.topic);
+        let len = self.names.read(self.sessions[old].client_id, 0, &mut text);
+        let client_id = &text[..len];
+        let home = self.shard_of(self.secret.hash(client_id));
+        let sent = self.send(home, &ShardMessage::Rehome { of, session: old, client_id });
+        self.scratch.topic = text;
+        if !sent {
+            return false;
+        }
+        self.claims.remove(claim);
         let Session {
             link,
             epoch,
@@ -274,10 +280,13 @@ impl Broker {
             packet_bytes_max,
             receive_maximum,
             flags,
-            client_id,
             ..
-        } = self.sessions.remove(new);
-        self.names.release(client_id);
+        } = self.sessions[new];
+        let signpost = &mut self.sessions[new];
+        signpost.set_state(SessionState::Adopted);
+        signpost.next = old;
+        signpost.link = NIL;
+        signpost.will = NIL;
         let record = &mut self.sessions[old];
         record.link = link;
         record.epoch = epoch;
@@ -291,19 +300,16 @@ impl Broker {
             self.links[link].session = old;
         }
         self.establish(now_ns, old, true);
+        true
     }
 
-    /// Tells home that the session it named is gone and this one is in its place.
-    fn rehome(&mut self, session: u32) -> bool {
-        let record = &self.sessions[session];
-        let (name, epoch) = (record.client_id, record.epoch);
-        let mut text = std::mem::take(&mut self.scratch.topic);
-        let len = self.names.read(name, 0, &mut text);
-        let client_id = &text[..len];
-        let home = self.shard_of(self.secret.hash(client_id));
-        let sent = self.send(home, &ShardMessage::Rehome { epoch, session, client_id });
-        self.scratch.topic = text;
-        sent
+    /// Removes a signpost, if that is what `of` is: nobody will ask for it any more.
+    pub(crate) fn drop_adopted(&mut self, of: SessionRef) {
+        if let Some(session) = self.session_of(of)
+            && self.sessions[session].state() == SessionState::Adopted
+        {
+            self.discard_session(session);
+        }
     }
 
     /// The live session a reference stands for.
@@ -312,12 +318,14 @@ impl Broker {
         (record.epoch == to.epoch).then_some(to.session)
     }
 
-    /// The session that a take-over is about. One that has not heard from home yet does not know
-    /// its epoch.
-    pub(crate) fn former_session(&self, of: SessionRef, client_id: &[u8]) -> Option<u32> {
-        let record = self.sessions.get(of.session)?;
-        let current = record.epoch == of.epoch || record.state() == SessionState::Claiming;
-        (current && self.names.eq(record.client_id, client_id)).then_some(of.session)
+    /// The session that a take-over is about, or the one it lives on in.
+    pub(crate) fn former_session(&self, of: SessionRef) -> Option<u32> {
+        let session = self.session_of(of)?;
+        let record = &self.sessions[session];
+        match record.state() {
+            SessionState::Adopted => self.session_of(SessionRef { session: record.next, ..of }),
+            _ => Some(session),
+        }
     }
 
     /// Removes a session that never came to be.

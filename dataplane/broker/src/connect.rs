@@ -103,6 +103,7 @@ impl Broker {
             return Ok(Handled::Park);
         }
         let mut session = self.session_for(link, packet, &wishes, assigned);
+        session.epoch = self.new_epoch();
         if let Some(will) = &packet.will {
             session.will = self.store_will(packet.version, will, &mut session.will_delay_s)?;
         }
@@ -114,7 +115,7 @@ impl Broker {
         record.state = LinkState::Claiming as u8;
         record.keep_alive_s = keep_alive_s;
         self.rearm_link(now_ns, link);
-        self.claim(home, session, packet.clean_start, client_id);
+        self.claim(home, session, client_id);
         Ok(Handled::Done)
     }
 

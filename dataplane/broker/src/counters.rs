@@ -146,6 +146,14 @@ counters! {
         queue_longest: messages,
         /// Acknowledgements waiting for other shards.
         pending: packets,
+        /// Sessions waiting for the home shard of their client id, or for their former shard.
+        claims: sessions,
+        /// Subscriptions whose retained messages are being fetched.
+        retained_jobs: subscriptions,
+        /// Chunks for answers that are free.
+        output_chunks_free: chunks,
+        /// Units for client ids and other names that are free.
+        name_units_free: units,
         /// Sessions moving to another shard.
         moves: sessions,
         /// Bytes staged for other shards.

@@ -31,7 +31,7 @@ impl Broker {
         }
         let record = &self.sessions[session];
         match record.state() {
-            SessionState::Ending | SessionState::Claiming => return,
+            SessionState::Ending | SessionState::Claiming | SessionState::Adopted => return,
             SessionState::Online | SessionState::MovingIn => {}
             SessionState::Offline | SessionState::MovingOut => {
                 if qos == 0 {

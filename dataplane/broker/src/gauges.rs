@@ -79,6 +79,10 @@ impl Broker {
             queues_non_empty: self.survey.shown_non_empty,
             queue_longest: self.survey.shown_longest,
             pending: self.pending.len().into(),
+            claims: self.claims.len().into(),
+            retained_jobs: self.retained_jobs.len().into(),
+            output_chunks_free: self.output.free_count().into(),
+            name_units_free: self.names.free_units().into(),
             moves: self.moves.len().into(),
             staged_bytes: self.staging.iter().map(|staging| staging.used() as u64).sum(),
         }

@@ -1,7 +1,8 @@
 //! The image of a session: its state as bytes, in one versioned encoding.
 //!
 //! An image is a sequence of records; each can be made and taken in by itself, so that a session of
-//! any size moves bit by bit. What its client says anew with every CONNECT is not part of it.
+//! any size moves bit by bit. What its client says anew with every CONNECT is not part of it. Where
+//! an image ends is told by what carries it.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::shards::wire::{MessageHead, get_text, text};
@@ -22,15 +23,12 @@ pub(crate) enum ImageRecord<'a> {
     /// A queued delivery. With a packet identifier it was sent before. When the payload is longer
     /// than one part, the rest follows outside the image.
     Delivery { packet_id: u16, qos: u8, flags: u8, identifier: u32, head: MessageHead<'a> },
-    /// The last record.
-    End,
 }
 
 const SESSION: u8 = 1;
 const SUBSCRIPTION: u8 = 2;
 const RECEIVED: u8 = 3;
 const DELIVERY: u8 = 4;
-const END: u8 = 5;
 
 const NO_LOCAL: u8 = 1;
 const RETAIN_AS_PUBLISHED: u8 = 2;
@@ -68,7 +66,6 @@ impl<'a> ImageRecord<'a> {
                 w.u32(identifier);
                 head.encode(w);
             }
-            ImageRecord::End => w.u8(END),
         }
         writer.finish()
     }
@@ -103,7 +100,6 @@ impl<'a> ImageRecord<'a> {
                 identifier: r.u32()?,
                 head: MessageHead::decode(r)?,
             },
-            END => ImageRecord::End,
             _ => return Err(DecodeError::BadType),
         };
         reader.finish()?;

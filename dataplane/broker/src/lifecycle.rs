@@ -52,7 +52,10 @@ impl Broker {
             // The answer to the claim is still to come and finds a session without a link. A will
             // only counts once the connection was accepted.
             SessionState::Claiming | SessionState::MovingIn => self.drop_will(session),
-            SessionState::Offline | SessionState::MovingOut | SessionState::Ending => {}
+            SessionState::Offline
+            | SessionState::MovingOut
+            | SessionState::Ending
+            | SessionState::Adopted => {}
         }
     }
 

@@ -24,7 +24,7 @@ record! {
         pub(crate) client_id: BlobId,
         /// Link of the connected client, or `NIL`.
         pub(crate) link: u32,
-        /// Which take-over of the client id this is; given by its home shard.
+        /// With the index, tells this session from all others.
         pub(crate) epoch: u32,
         /// Head of the session's subscriptions.
         pub(crate) subscriptions: u32,
@@ -41,7 +41,8 @@ record! {
         pub(crate) next_packet_id: u16,
         /// Deliveries that may be in flight to the client.
         pub(crate) receive_maximum: u16,
-        /// While moving: the [`crate::take_over::Move`]. While ending: the next session that ends.
+        /// While moving out: the [`crate::take_over::Move`]. While ending: the next session that
+        /// ends. When adopted: the session it lives on in.
         pub(crate) next: u32,
         /// A [`SessionState`].
         pub(crate) state: u8,
@@ -72,6 +73,8 @@ pub(crate) enum SessionState {
     MovingOut = 4,
     /// Its parts are being taken down.
     Ending = 5,
+    /// It lives on in the session [`Session::next`]; this record is only a signpost.
+    Adopted = 6,
 }
 
 /// Bits of [`Session::flags`].
@@ -122,7 +125,8 @@ impl Session {
             2 => SessionState::Online,
             3 => SessionState::Offline,
             4 => SessionState::MovingOut,
-            _ => SessionState::Ending,
+            5 => SessionState::Ending,
+            _ => SessionState::Adopted,
         }
     }
 

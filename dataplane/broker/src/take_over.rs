@@ -2,7 +2,7 @@
 //!
 //! 1. The new owner asks ([`ShardMessage::TakeOver`]). The old one disconnects its client.
 //! 2. The old owner sends the session's image, record by record, as there is room. Publishes go on
-//!    being queued there meanwhile and are sent at the end of the image.
+//!    being queued there meanwhile, and are sent at the end of the image.
 //! 3. The new owner subscribes as the records come, waits until all shards know, answers
 //!    ([`ShardMessage::ImageTaken`]) and accepts its client.
 //! 4. The old owner ends its subscriptions, sends on what was queued in between, and forgets the
@@ -73,13 +73,12 @@ impl Move {
 
 /// A request for a session.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct Request {
     pub(crate) from: u16,
     pub(crate) token: Handle,
     pub(crate) of: SessionRef,
     pub(crate) to: SessionRef,
     pub(crate) clean_start: bool,
-    pub(crate) client_id: &'a [u8],
 }
 
 /// A delivery of an image, without its message.
@@ -111,14 +110,15 @@ enum Moved {
 
 impl Broker {
     /// Old owner: another shard wants one of our sessions.
-    pub(crate) fn on_take_over(&mut self, now_ns: u64, request: &Request<'_>) {
-        let Request { from, token, of, to, clean_start, client_id } = *request;
-        let freed = match self.former_session(of, client_id) {
+    pub(crate) fn on_take_over(&mut self, now_ns: u64, request: &Request) {
+        let Request { from, token, of, to, clean_start } = *request;
+        let freed = match self.former_session(of) {
             Some(session) => (session, self.free_for_take_over(now_ns, session, clean_start)),
             None => (NIL, Freed::Ended),
         };
         let session = match freed {
             (_, Freed::Ended) => {
+                self.drop_adopted(of);
                 self.send(from, &ShardMessage::NothingToMove { token });
                 return;
             }
@@ -142,6 +142,7 @@ impl Broker {
         });
         if let Some(moving) = moving {
             self.sessions[session].next = moving;
+            self.drop_adopted(of);
             self.continue_move(moving);
         }
     }
@@ -177,11 +178,21 @@ impl Broker {
             Stage::Received => self.send_received(moving),
             Stage::Deliveries => match self.deliveries.first(&self.sessions[session].waiting) {
                 Some(first) => self.send_image_delivery(moving, first),
-                None => self.send_record(moving, &ImageRecord::End, Stage::Sent),
+                None => self.send_end(moving),
             },
             Stage::Sent => Moved::Blocked,
             Stage::Taken => self.finish_move_out(moving),
         }
+    }
+
+    fn send_end(&mut self, moving: u32) -> Moved {
+        let Move { session, token, to_shard, .. } = self.moves[moving];
+        let of = SessionRef { session, epoch: self.sessions[session].epoch };
+        if !self.send(to_shard, &ShardMessage::ImageSent { token, of }) {
+            return Moved::Blocked;
+        }
+        self.moves[moving].stage = Stage::Sent as u8;
+        Moved::On
     }
 
     /// Sends a record of the image, then goes to `stage`.
@@ -314,7 +325,6 @@ impl Broker {
                 }
             }
             ImageRecord::Delivery { .. } => {}
-            ImageRecord::End => self.end_move_in(now_ns, claim),
         }
     }
 
@@ -360,7 +370,14 @@ impl Broker {
     }
 
     /// New owner: the image is whole. Other shards must know of the subscriptions first.
-    fn end_move_in(&mut self, now_ns: u64, claim: u32) {
+    pub(crate) fn on_image_sent(&mut self, now_ns: u64, token: Handle, of: SessionRef) {
+        let Some(claim) = self.claims.resolve(token) else {
+            self.counters.shard_messages_bad += 1;
+            return;
+        };
+        // What was asked for may have been a signpost to it.
+        self.claims[claim].peer_session = of.session;
+        self.claims[claim].peer_epoch = of.epoch;
         let pending = Pending::new(PendingKind::Claim, claim, 0);
         if let Some(pending) = self.pending.insert(pending) {
             let asked = self.barrier(self.pending.handle(pending));

@@ -102,25 +102,24 @@ impl Broker {
 
     fn dispatch_claims(&mut self, now_ns: u64, from: u16, message: &ShardMessage<'_>) {
         match *message {
-            ShardMessage::Claim { token, session, clean_start, client_id } => {
-                self.on_claim(from, token, session, clean_start, client_id);
+            ShardMessage::Claim { token, of, client_id } => {
+                self.on_claim(from, token, of, client_id);
             }
-            ShardMessage::Granted { token, epoch, previous } => {
-                self.on_granted(now_ns, token, epoch, previous);
-            }
+            ShardMessage::Granted { token, previous } => self.on_granted(now_ns, token, previous),
             ShardMessage::ClaimRefused { token } => self.on_claim_refused(now_ns, token),
             ShardMessage::Release { epoch, client_id } => self.on_release(client_id, epoch),
-            ShardMessage::Rehome { epoch, session, client_id } => {
-                self.on_rehome(from, client_id, epoch, session);
+            ShardMessage::Rehome { of, session, client_id } => {
+                self.on_rehome(from, of, session, client_id);
             }
-            ShardMessage::TakeOver { token, of, to, clean_start, client_id } => {
-                let request =
-                    crate::take_over::Request { from, token, of, to, clean_start, client_id };
+            ShardMessage::Rehomed { of, ok } => self.on_rehomed(of, ok),
+            ShardMessage::TakeOver { token, of, to, clean_start } => {
+                let request = crate::take_over::Request { from, token, of, to, clean_start };
                 self.on_take_over(now_ns, &request);
             }
             ShardMessage::NothingToMove { token } => self.on_nothing_to_move(now_ns, token),
             ShardMessage::TakeOverLater { token } => self.on_take_over_later(token),
             ShardMessage::Image { token, record } => self.on_image(now_ns, from, token, record),
+            ShardMessage::ImageSent { token, of } => self.on_image_sent(now_ns, token, of),
             ShardMessage::ImageTaken { of } => self.on_image_taken(of),
             _ => self.dispatch_data(now_ns, from, message),
         }

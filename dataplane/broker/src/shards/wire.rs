@@ -19,31 +19,28 @@ pub(crate) const FIXED_BYTES_MAX: usize = 96;
 /// One message from shard to shard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ShardMessage<'a> {
-    /// To the home shard: a client with this id has connected to `session` of the sender.
-    Claim { token: Handle, session: u32, clean_start: bool, client_id: &'a [u8] },
-    /// The answer: the sender's shard owns the id from now on, in `epoch`. Its former owner, if any,
-    /// still has the session's state.
-    Granted { token: Handle, epoch: u32, previous: Option<Owner> },
+    /// To the home shard: a client with this id has connected to this session of the sender.
+    Claim { token: Handle, of: SessionRef, client_id: &'a [u8] },
+    /// The answer: it owns the id from now on. Its former owner, if any, still has the state.
+    Granted { token: Handle, previous: Option<Owner> },
     /// The answer when the directory is full.
     ClaimRefused { token: Handle },
     /// To the home shard: the session of this epoch has ended.
     Release { epoch: u32, client_id: &'a [u8] },
-    /// To the home shard: in this epoch the id is in another session of the sender.
-    Rehome { epoch: u32, session: u32, client_id: &'a [u8] },
+    /// To the home shard: the session `of` there lives on in another one of the sender.
+    Rehome { of: SessionRef, session: u32, client_id: &'a [u8] },
+    /// The answer; not `ok` when the id has been claimed again.
+    Rehomed { of: SessionRef, ok: bool },
     /// To the former owner: hand session `of` over to session `to`, or end it.
-    TakeOver {
-        token: Handle,
-        of: SessionRef,
-        to: SessionRef,
-        clean_start: bool,
-        client_id: &'a [u8],
-    },
+    TakeOver { token: Handle, of: SessionRef, to: SessionRef, clean_start: bool },
     /// The answer: there was no state to hand over.
     NothingToMove { token: Handle },
     /// The answer: not now, ask again.
     TakeOverLater { token: Handle },
     /// A part of the session's image.
     Image { token: Handle, record: &'a [u8] },
+    /// The image was sent; `of` is the session it is of.
+    ImageSent { token: Handle, of: SessionRef },
     /// To the former owner: the image is in and routed to; the rest may follow.
     ImageTaken { of: SessionRef },
     /// A message with subscribers, or a retained message with its home, on the receiving shard.
@@ -173,6 +170,8 @@ const RETAINED_END: u8 = 18;
 const DELIVERY: u8 = 19;
 const TAKE_OVER_LATER: u8 = 20;
 const INTEREST_ALL: u8 = 21;
+const REHOMED: u8 = 22;
+const IMAGE_SENT: u8 = 23;
 
 impl<'a> ShardMessage<'a> {
     /// Bytes it takes at most.
@@ -181,8 +180,7 @@ impl<'a> ShardMessage<'a> {
             + match self {
                 ShardMessage::Claim { client_id, .. }
                 | ShardMessage::Release { client_id, .. }
-                | ShardMessage::Rehome { client_id, .. }
-                | ShardMessage::TakeOver { client_id, .. } => client_id.len(),
+                | ShardMessage::Rehome { client_id, .. } => client_id.len(),
                 ShardMessage::Image { record, .. } => record.len(),
                 ShardMessage::Part { bytes } => bytes.len(),
                 ShardMessage::InterestWildcard { filter, .. }
@@ -194,12 +192,15 @@ impl<'a> ShardMessage<'a> {
             }
     }
 
-    /// Whether it answers a request, and so may use what is reserved for answers.
+    /// Whether it answers a request, or is as short and rare, and so may use what is reserved for
+    /// answers.
     pub(crate) fn is_answer(&self) -> bool {
         matches!(
             self,
             ShardMessage::Granted { .. }
                 | ShardMessage::ClaimRefused { .. }
+                | ShardMessage::Rehomed { .. }
+                | ShardMessage::TakeOver { .. }
                 | ShardMessage::NothingToMove { .. }
                 | ShardMessage::TakeOverLater { .. }
                 | ShardMessage::ImageTaken { .. }
@@ -215,17 +216,15 @@ impl<'a> ShardMessage<'a> {
         let mut writer = Writer::new(out);
         let w = &mut writer;
         match *self {
-            ShardMessage::Claim { token, session, clean_start, client_id } => {
+            ShardMessage::Claim { token, of, client_id } => {
                 w.u8(CLAIM);
                 put_handle(w, token);
-                w.u32(session);
-                w.u8(u8::from(clean_start));
+                put_session(w, of);
                 text(w, client_id);
             }
-            ShardMessage::Granted { token, epoch, previous } => {
+            ShardMessage::Granted { token, previous } => {
                 w.u8(GRANTED);
                 put_handle(w, token);
-                w.u32(epoch);
                 w.u8(u8::from(previous.is_some()));
                 if let Some(owner) = previous {
                     w.u16(owner.shard);
@@ -242,19 +241,23 @@ impl<'a> ShardMessage<'a> {
                 w.u32(epoch);
                 text(w, client_id);
             }
-            ShardMessage::Rehome { epoch, session, client_id } => {
+            ShardMessage::Rehome { of, session, client_id } => {
                 w.u8(REHOME);
-                w.u32(epoch);
+                put_session(w, of);
                 w.u32(session);
                 text(w, client_id);
             }
-            ShardMessage::TakeOver { token, of, to, clean_start, client_id } => {
+            ShardMessage::Rehomed { of, ok } => {
+                w.u8(REHOMED);
+                put_session(w, of);
+                w.u8(u8::from(ok));
+            }
+            ShardMessage::TakeOver { token, of, to, clean_start } => {
                 w.u8(TAKE_OVER);
                 put_handle(w, token);
                 put_session(w, of);
                 put_session(w, to);
                 w.u8(u8::from(clean_start));
-                text(w, client_id);
             }
             ShardMessage::NothingToMove { token } => {
                 w.u8(NOTHING_TO_MOVE);
@@ -268,6 +271,11 @@ impl<'a> ShardMessage<'a> {
                 w.u8(IMAGE);
                 put_handle(w, token);
                 text(w, record);
+            }
+            ShardMessage::ImageSent { token, of } => {
+                w.u8(IMAGE_SENT);
+                put_handle(w, token);
+                put_session(w, of);
             }
             ShardMessage::ImageTaken { of } => {
                 w.u8(IMAGE_TAKEN);
@@ -350,13 +358,11 @@ impl<'a> ShardMessage<'a> {
         let message = match r.u8()? {
             CLAIM => ShardMessage::Claim {
                 token: get_handle(r)?,
-                session: r.u32()?,
-                clean_start: r.u8()? != 0,
+                of: get_session(r)?,
                 client_id: get_text(r)?,
             },
             GRANTED => ShardMessage::Granted {
                 token: get_handle(r)?,
-                epoch: r.u32()?,
                 previous: match r.u8()? {
                     0 => None,
                     _ => Some(Owner { shard: r.u16()?, session: r.u32()?, epoch: r.u32()? }),
@@ -364,19 +370,22 @@ impl<'a> ShardMessage<'a> {
             },
             CLAIM_REFUSED => ShardMessage::ClaimRefused { token: get_handle(r)? },
             RELEASE => ShardMessage::Release { epoch: r.u32()?, client_id: get_text(r)? },
-            REHOME => {
-                ShardMessage::Rehome { epoch: r.u32()?, session: r.u32()?, client_id: get_text(r)? }
-            }
+            REHOME => ShardMessage::Rehome {
+                of: get_session(r)?,
+                session: r.u32()?,
+                client_id: get_text(r)?,
+            },
+            REHOMED => ShardMessage::Rehomed { of: get_session(r)?, ok: r.u8()? != 0 },
             TAKE_OVER => ShardMessage::TakeOver {
                 token: get_handle(r)?,
                 of: get_session(r)?,
                 to: get_session(r)?,
                 clean_start: r.u8()? != 0,
-                client_id: get_text(r)?,
             },
             NOTHING_TO_MOVE => ShardMessage::NothingToMove { token: get_handle(r)? },
             TAKE_OVER_LATER => ShardMessage::TakeOverLater { token: get_handle(r)? },
             IMAGE => ShardMessage::Image { token: get_handle(r)?, record: get_text(r)? },
+            IMAGE_SENT => ShardMessage::ImageSent { token: get_handle(r)?, of: get_session(r)? },
             IMAGE_TAKEN => ShardMessage::ImageTaken { of: get_session(r)? },
             kind => ShardMessage::decode_data(kind, r)?,
         };

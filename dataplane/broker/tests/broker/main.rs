@@ -4,3 +4,10 @@ mod net;
 mod packet;
 
 mod basics;
+mod connect;
+mod delivery;
+mod hostile;
+mod publish;
+mod retained;
+mod take_over;
+mod wills;
