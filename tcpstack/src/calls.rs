@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 
 use zerocopy::IntoBytes;
 
+use crate::chunks::Use;
 use crate::context::Then;
 use crate::event::CloseReason;
 use crate::flow::{Flow, FlowKey};
@@ -101,7 +102,7 @@ impl Stack {
     pub fn send_space(&self, conn: ConnId) -> usize {
         let Some(tcb) = self.tcbs.get(conn).filter(|tcb| may_send(tcb)) else { return 0 };
         let room = self.settings.limits.send_buffer_bytes.saturating_sub(tcb.snd_len) as usize;
-        room.min(self.chunks.free() as usize * self.chunks.chunk_bytes())
+        room.min(self.chunks.room(Use::Sending) as usize * self.chunks.chunk_bytes())
     }
 
     /// Asks for one `Writable`, when the send buffer is at most half full and there are chunks.

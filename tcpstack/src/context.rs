@@ -2,7 +2,7 @@
 
 use superpage::NIL;
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Use};
 use crate::counters::{Drop, StackCounters};
 use crate::event::{CloseReason, Event, EventQueue};
 use crate::flight::{Flight, FlightPool};
@@ -103,8 +103,8 @@ impl Context<'_> {
 
     /// Drops all data received and not consumed.
     pub(crate) fn discard_received(&mut self, tcb: &mut Tcb) {
-        self.chunks.release_chain(tcb.rcv_head);
-        self.chunks.release_chain(tcb.ooo_head);
+        self.chunks.release_chain(tcb.rcv_head, Use::InOrder);
+        self.chunks.release_chain(tcb.ooo_head, Use::OutOfOrder);
         (tcb.rcv_head, tcb.rcv_tail, tcb.rcv_len) = (NIL, NIL, 0);
         (tcb.ooo_head, tcb.ooo_tail, tcb.ooo_chunks) = (NIL, NIL, 0);
     }
@@ -112,7 +112,7 @@ impl Context<'_> {
     /// Gives back everything the connection holds but its TCB.
     pub(crate) fn release_all(&mut self, tcb: &mut Tcb) {
         self.discard_received(tcb);
-        self.chunks.release_chain(tcb.snd_head);
+        self.chunks.release_chain(tcb.snd_head, Use::Sending);
         (tcb.snd_head, tcb.snd_tail, tcb.snd_len) = (NIL, NIL, 0);
         self.flights.release(self.conn, tcb.flight);
         tcb.flight = NIL;

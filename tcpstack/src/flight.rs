@@ -43,7 +43,7 @@ record! {
         pub(crate) backoff: u8,
         /// 1: the first unacknowledged segment is to be sent again.
         pub(crate) retransmit_first: u8,
-        /// 1: a zero-window probe is to be sent.
+        /// 1: a part of the stream is to be sent against the rules of the window.
         pub(crate) probe_window: u8,
         /// 1 while idle.
         idle: u8,
@@ -64,6 +64,11 @@ pub(crate) enum Timer {
 impl Flight {
     pub(crate) fn timer(&self) -> Timer {
         if self.timer == Timer::Persist as u8 { Timer::Persist } else { Timer::Retransmit }
+    }
+
+    /// Whether the peer's window holds output back.
+    pub(crate) fn is_persisting(&self) -> bool {
+        self.timer() == Timer::Persist && self.due_ns != 0
     }
 
     pub(crate) fn arm(&mut self, timer: Timer, due_ns: u64) {

@@ -29,23 +29,24 @@ impl Stack {
         Some(Event::Closed { conn, reason })
     }
 
-    /// An application that has closed hears only of the end.
+    /// An application that has closed hears only of the end; and of a connection that ended
+    /// meanwhile it hears no more data, since what it left of earlier data is gone.
     fn is_wanted(&mut self, event: Event) -> bool {
-        let conn = match event {
+        let (conn, is_news) = match event {
             Event::Neighbor { .. } => return true,
-            Event::Accepted { conn, .. }
-            | Event::Connected { conn }
-            | Event::Data { conn, .. }
+            Event::Accepted { conn, .. } | Event::Connected { conn } => (conn, true),
+            Event::Data { conn, .. }
             | Event::Readable { conn }
             | Event::Writable { conn }
             | Event::PeerClosed { conn }
-            | Event::Closed { conn, .. } => conn,
+            | Event::Closed { conn, .. } => (conn, false),
         };
-        let is_closed = self.tcbs[conn].has(flag::APP_CLOSED);
-        if is_closed && matches!(event, Event::Data { .. }) {
+        let tcb = &self.tcbs[conn];
+        let is_wanted = !tcb.has(flag::APP_CLOSED) && (is_news || tcb.state() != State::Closed);
+        if !is_wanted && matches!(event, Event::Data { .. }) {
             self.keep(conn, &[]);
         }
-        !is_closed
+        is_wanted
     }
 
     /// Whether there is a TCB left for one more connection, those being opened counted.

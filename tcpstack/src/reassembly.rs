@@ -5,7 +5,7 @@
 
 use superpage::NIL;
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Use};
 use crate::receive_buffer::{self, HEADER_BYTES, Header, header, set_header};
 use crate::seq::SeqNum;
 use crate::tcb::Tcb;
@@ -71,7 +71,7 @@ fn fill_gap(
     }
     while !piece.bytes.is_empty() {
         let limit = tcb_chunks_max(tcb, chunks);
-        let free = if tcb.ooo_chunks < limit { chunks.alloc_received() } else { None };
+        let free = if tcb.ooo_chunks < limit { chunks.alloc(Use::OutOfOrder) } else { None };
         let Some(chunk) = free else { return false };
         tcb.ooo_chunks += 1;
         set_header(chunks, chunk, Header { seq: piece.seq, start: 0, len: 0 });
@@ -138,7 +138,7 @@ pub(crate) fn drop_before(tcb: &mut Tcb, chunks: &mut Chunks, seq: SeqNum) {
             return;
         }
         let chunk = pop(tcb, chunks);
-        chunks.release(chunk);
+        chunks.release(chunk, Use::OutOfOrder);
     }
 }
 

@@ -5,7 +5,7 @@
 use superpage::{NIL, record};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Use};
 use crate::seq::SeqNum;
 use crate::tcb::Tcb;
 
@@ -89,6 +89,7 @@ pub(crate) fn append_promised(tcb: &mut Tcb, chunks: &mut Chunks, bytes: &[u8]) 
 /// Takes over a chunk of data that came out of order. Small ones are copied to the last chunk, so
 /// that two neighbours always hold more than one chunk's worth.
 pub(crate) fn append_chunk(tcb: &mut Tcb, chunks: &mut Chunks, chunk: u32) {
+    chunks.put_in_order();
     let joining = header(chunks, chunk);
     let fits = tcb.rcv_tail != NIL && {
         let used = header(chunks, tcb.rcv_tail).used();
@@ -109,7 +110,7 @@ pub(crate) fn append_chunk(tcb: &mut Tcb, chunks: &mut Chunks, chunk: u32) {
         fill_tail(tcb, chunks, &piece[..count]);
         at += count;
     }
-    chunks.release(chunk);
+    chunks.release(chunk, Use::InOrder);
 }
 
 /// Copies octets from the front to `into` without consuming them; returns how many.
@@ -140,7 +141,7 @@ pub(crate) fn consume(tcb: &mut Tcb, chunks: &mut Chunks, octets: usize) {
         }
         rest -= usize::from(first.len);
         let next = chunks.next(tcb.rcv_head);
-        chunks.release(tcb.rcv_head);
+        chunks.release(tcb.rcv_head, Use::InOrder);
         tcb.rcv_head = next;
     }
     tcb.rcv_tail = NIL;
@@ -170,7 +171,7 @@ mod tests {
                 assert!(chunks.promise(bytes.len()));
                 append_promised(&mut tcb, &mut chunks, bytes);
                 chunks.end_promise();
-            } else if let Some(chunk) = chunks.alloc_received() {
+            } else if let Some(chunk) = chunks.alloc(Use::OutOfOrder) {
                 let bytes = &bytes[..bytes.len().min(50)];
                 set_header(
                     &mut chunks,

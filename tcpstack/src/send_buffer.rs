@@ -2,7 +2,7 @@
 
 use superpage::NIL;
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Use};
 use crate::flight::Flight;
 use crate::seq::SeqNum;
 use crate::tcb::Tcb;
@@ -16,7 +16,7 @@ pub(crate) fn append(tcb: &mut Tcb, chunks: &mut Chunks, limit: u32, bytes: &[u8
     while taken < wanted.len() {
         let at = (usize::from(tcb.snd_start) + tcb.snd_len as usize) % chunks.chunk_bytes();
         if at == 0 || tcb.snd_head == NIL {
-            let Some(chunk) = chunks.alloc_send() else { break };
+            let Some(chunk) = chunks.alloc(Use::Sending) else { break };
             chunks.set_next(chunk, NIL);
             match tcb.snd_tail {
                 NIL => tcb.snd_head = chunk,
@@ -37,14 +37,14 @@ pub(crate) fn append(tcb: &mut Tcb, chunks: &mut Chunks, limit: u32, bytes: &[u8
 pub(crate) fn release(tcb: &mut Tcb, chunks: &mut Chunks, octets: u32) {
     tcb.snd_len -= octets;
     if tcb.snd_len == 0 {
-        chunks.release_chain(tcb.snd_head);
+        chunks.release_chain(tcb.snd_head, Use::Sending);
         (tcb.snd_head, tcb.snd_tail, tcb.snd_start) = (NIL, NIL, 0);
         return;
     }
     let mut start = usize::from(tcb.snd_start) + octets as usize;
     while start >= chunks.chunk_bytes() {
         let next = chunks.next(tcb.snd_head);
-        chunks.release(tcb.snd_head);
+        chunks.release(tcb.snd_head, Use::Sending);
         tcb.snd_head = next;
         start -= chunks.chunk_bytes();
     }

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::ConnId;
+use crate::chunks::Use;
 use crate::context::{Context, Then};
 use crate::ethernet::{self, Mac};
 use crate::event::{CloseReason, Event};
@@ -72,7 +73,8 @@ impl Stack {
     /// The next time [`Self::expire`] has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<u64> {
-        let waits_for_chunks = self.places.len(Place::Chunks) > 0 && self.chunks.free() > 0;
+        let waits_for_chunks =
+            self.places.len(Place::Chunks) > 0 && self.chunks.room(Use::Sending) > 0;
         [
             waits_for_chunks.then_some(0),
             self.syns.next_expiry(),
@@ -129,7 +131,8 @@ impl Stack {
 
     fn wake_chunk_waiters(&mut self, budget: usize) {
         for _ in 0..budget.min(self.events.room()) {
-            let Some(conn) = self.places.first(Place::Chunks).filter(|_| self.chunks.free() > 0)
+            let Some(conn) =
+                self.places.first(Place::Chunks).filter(|_| self.chunks.room(Use::Sending) > 0)
             else {
                 return;
             };

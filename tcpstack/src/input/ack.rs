@@ -2,6 +2,7 @@
 //! time and loss.
 
 use crate::answers::reset_for;
+use crate::chunks::Use;
 use crate::congestion::{Advice, Congestion};
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
@@ -105,6 +106,7 @@ fn advance_flight(tcb: &mut Tcb, context: &mut Context<'_>, octets: u32) {
     flight.progress_ns = now_ns;
     flight.backoff = 0;
     flight.retransmit_first = 0;
+    flight.probe_window = 0;
     let was_recovering = flight.congestion.is_recovering();
     let advice = flight.congestion.on_new_ack(mss, octets, una, nxt);
     if !was_recovering {
@@ -160,7 +162,7 @@ fn on_duplicate_ack(tcb: &mut Tcb, context: &mut Context<'_>) {
     let (una, nxt, mss) = (tcb.snd_una, tcb.snd_nxt, tcb.mss);
     let Some(flight) = context.flight(tcb) else { return };
     // The answer to a zero-window probe is no sign of loss.
-    if flight.timer() == Timer::Persist {
+    if flight.is_persisting() {
         return;
     }
     let advice = flight.congestion.on_duplicate_ack(mss, una, nxt);
@@ -174,6 +176,7 @@ fn on_duplicate_ack(tcb: &mut Tcb, context: &mut Context<'_>) {
 
 /// RFC 9293 §3.10.7.4, fifth step, ESTABLISHED: SND.WND, WL1 and WL2.
 fn update_window(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    let old = tcb.snd_wnd;
     let is_newer = tcb.snd_wl1.before(segment.seq)
         || (tcb.snd_wl1 == segment.seq && tcb.snd_wl2.at_or_before(segment.ack));
     if is_newer && segment.ack.at_or_after(tcb.snd_una) {
@@ -182,21 +185,20 @@ fn update_window(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
         (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);
         tcb.set(flag::OUTPUT);
     }
-    let (una, now_ns, open) = (tcb.snd_una, context.now_ns, tcb.snd_wnd > 0);
-    let given_up = tcb.has(flag::APP_CLOSED);
-    let Some(flight) = context.flight(tcb) else { return };
-    if flight.timer() == Timer::Persist && flight.due_ns != 0 {
-        // RFC 9293 §3.8.6.1, MUST-37: a peer that answers may keep its window closed as long as it
-        // likes; but not for an application that has gone.
-        if !given_up {
-            flight.progress_ns = now_ns;
-        }
-        if open {
-            flight.disarm();
-            flight.arm(Timer::Retransmit, 0);
-            flight.backoff = 0;
-            flight.send_next = una;
-        }
+    let (una, now_ns, has_grown) = (tcb.snd_una, context.now_ns, tcb.snd_wnd > old);
+    let is_given_up = tcb.has(flag::APP_CLOSED);
+    let Some(flight) = context.flight(tcb).filter(|flight| flight.is_persisting()) else { return };
+    // RFC 9293 §3.8.6.1, MUST-37: a peer that answers may keep its window closed as long as it
+    // likes; but not for an application that has gone.
+    if !is_given_up {
+        flight.progress_ns = now_ns;
+    }
+    if has_grown {
+        // Output looks again. Should it still not be enough, the timer begins anew.
+        flight.arm(Timer::Retransmit, 0);
+        flight.backoff = 0;
+        flight.probe_window = 0;
+        flight.send_next = una;
     }
 }
 
@@ -219,7 +221,8 @@ fn on_fin_acked(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
 /// There is room in the send buffer again.
 fn tell_writable(tcb: &mut Tcb, context: &mut Context<'_>) {
     let half = context.settings.limits.send_buffer_bytes / 2;
-    if tcb.has(flag::WANT_WRITABLE) && tcb.snd_len <= half && context.chunks.free() > 0 {
+    if tcb.has(flag::WANT_WRITABLE) && tcb.snd_len <= half && context.chunks.room(Use::Sending) > 0
+    {
         tcb.clear(flag::WANT_WRITABLE);
         context.events.push(Event::Writable { conn: context.conn });
     }

@@ -192,9 +192,9 @@ impl<S: FrameSink> Transmit<'_, S> {
         let (end, fresh) = (piece.end(), piece.end().latest(tcb.snd_nxt).since(tcb.snd_nxt));
         counters.tcp_sent_stream += u64::from(fresh.min(piece.octets));
         tcb.snd_nxt = tcb.snd_nxt.latest(end);
+        flight.probe_window = 0;
         if piece.is_probe {
             counters.tcp_window_probe += 1;
-            flight.probe_window = 0;
             return;
         }
         counters.tcp_retransmitted += u64::from(!is_new);

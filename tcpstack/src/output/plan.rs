@@ -36,7 +36,10 @@ impl Piece {
 
 pub(super) fn plan(tcb: &Tcb, flight: &Flight) -> Plan {
     if flight.probe_window != 0 {
-        return Plan::Send(piece(tcb, tcb.snd_una, 1, true));
+        // RFC 9293 §3.8.6.2.1, (4): after a while a sliver is better than nothing. §3.8.6.1: and
+        // against a closed window one octet is sent.
+        let sliver = tcb.snd_wnd.min(tcb.mss.into());
+        return Plan::Send(piece(tcb, tcb.snd_una, sliver.max(1), sliver == 0));
     }
     if flight.retransmit_first != 0 {
         return Plan::Send(piece(tcb, tcb.snd_una, tcb.mss.into(), false));
@@ -161,6 +164,13 @@ mod tests {
         assert_eq!(plan(&tcb, &flight), probe(1, false));
         tcb.snd_len = 0;
         assert_eq!(plan(&tcb, &flight), probe(0, true));
+    }
+
+    #[test]
+    fn sliver_is_used_when_nothing_better_came_for_long() {
+        let (tcb, mut flight) = fixture(5_000, 400);
+        flight.probe_window = 1;
+        assert_eq!(plan(&tcb, &flight), data(UNA, 400, false));
     }
 
     #[test]
