@@ -24,6 +24,8 @@ pub(crate) fn parse(bytes: &[u8], own: Mac) -> Result<Payload, Drop> {
     }
     match frame.ethertype() {
         EthernetProtocol::Arp => Ok(Payload::Arp),
+        // RFC 1122 §3.3.6: a datagram for one host is not sent to all stations.
+        EthernetProtocol::Ipv4 if destination.is_broadcast() => Err(Drop::EthernetDestination),
         EthernetProtocol::Ipv4 => Ok(Payload::Ipv4),
         _ => Err(Drop::EthernetType),
     }
@@ -66,6 +68,7 @@ mod tests {
         assert_eq!(frame(own, [0x08, 0x06]), Ok(Payload::Arp));
         assert_eq!(frame(own, [0x08, 0x00]), Ok(Payload::Ipv4));
         assert_eq!(frame(BROADCAST, [0x08, 0x06]), Ok(Payload::Arp));
+        assert_eq!(frame(BROADCAST, [0x08, 0x00]), Err(Drop::EthernetDestination));
         assert_eq!(frame(own, [0x86, 0xdd]), Err(Drop::EthernetType));
         assert_eq!(frame([2, 0, 0, 0, 0, 9], [0x08, 0x06]), Err(Drop::EthernetDestination));
         assert_eq!(frame([1, 0, 0x5e, 0, 0, 1], [0x08, 0x00]), Err(Drop::EthernetDestination));

@@ -201,7 +201,9 @@ fn on_persist_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
     flight.backoff = flight.backoff.saturating_add(1);
     flight.probe_window = 1;
     let backoff = flight.backoff;
-    let due_ns = now_ns + context.settings.rto_ns(tcb, backoff);
+    // A peer must have the chance to answer before it is given up.
+    let limit_ns = u64::from(context.settings.timers.user_timeout_ms) * NS_PER_MS / 2;
+    let due_ns = now_ns + context.settings.rto_ns(tcb, backoff).min(limit_ns.max(NS_PER_MS));
     if let Some(flight) = context.flight(tcb) {
         flight.arm(Timer::Persist, due_ns);
     }
