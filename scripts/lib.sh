@@ -165,11 +165,11 @@ need_rust() {
     curl --proto '=https' --tlsv1.2 -fsS https://sh.rustup.rs | sh -s -- -y --profile default
 }
 
-# build_release: both programs, as they are shipped.
+# build_release: all programs, as they are shipped. Always the whole workspace: another selection has
+# other features of shared dependencies, and would build them anew.
 build_release() {
     say "building the appliance (release)"
-    await cargo build --quiet --locked --release --manifest-path "$ROOT/Cargo.toml" \
-        -p dataplane -p control
+    await cargo build --quiet --locked --release --workspace --manifest-path "$ROOT/Cargo.toml"
     TRUNKLINE=$TARGET/release/trunkline
 }
 

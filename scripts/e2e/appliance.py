@@ -52,15 +52,19 @@ class Appliance:
 
     def start_control(self):
         """Starts `trunkline run`, which starts a dataplane or attaches to the live one."""
+        self.control = self.spawn_control()
+        wait_until("readyz", self._is_ready_or_dead, 60)
+        if self.control.poll() is not None:
+            raise AssertionError(f"trunkline run ended with {self.control.returncode}")
+
+    def spawn_control(self):
+        """A process `trunkline run` for this instance, not waited for."""
         with inside(None), open(self.log_path, "ab") as log:
-            self.control = subprocess.Popen(
+            return subprocess.Popen(
                 [*self._on_core, TARGET / "release/trunkline", "run",
                  "--profile", self.instance.profile, "--instance", self.instance.name],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )
-        wait_until("readyz", self._is_ready_or_dead, 60)
-        if self.control.poll() is not None:
-            raise AssertionError(f"trunkline run ended with {self.control.returncode}")
 
     def _is_ready_or_dead(self):
         return self.control.poll() is not None or self.get("/readyz")[0] == 200
