@@ -179,67 +179,26 @@ impl StackConfig {
     /// Checks every bound the rest of the stack relies on.
     pub(crate) fn check(&self) -> Result<(), StackError> {
         let limits = &self.limits;
-        let rules: [(&'static str, u64, bool, &'static str); 10] = [
-            ("mtu", self.mtu.into(), (576..=9_216).contains(&self.mtu), "576 to 9216"),
-            (
-                "addresses",
-                self.addresses.len() as u64,
-                (1..=ADDRESSES_MAX).contains(&self.addresses.len()),
-                "1 to 64 addresses",
-            ),
-            (
-                "listeners",
-                self.listeners.len() as u64,
-                self.listeners.len() <= LISTENERS_MAX,
-                "at most 64 ports",
-            ),
-            (
-                "connections",
-                limits.connections.into(),
-                limits.connections <= RECORDS_MAX,
-                "at most 2^28",
-            ),
-            (
-                "syn_entries",
-                limits.syn_entries.into(),
-                limits.syn_entries <= RECORDS_MAX,
-                "at most 2^28",
-            ),
-            (
-                "time_wait_entries",
-                limits.time_wait_entries.into(),
-                limits.time_wait_entries <= RECORDS_MAX,
-                "at most 2^28",
-            ),
-            (
-                "chunk_bytes",
-                limits.chunk_bytes.into(),
-                (64..=16_384).contains(&limits.chunk_bytes),
-                "64 to 16384",
-            ),
-            (
-                "receive_buffer_bytes",
-                limits.receive_buffer_bytes.into(),
-                (2_048..=BUFFER_BYTES_MAX).contains(&limits.receive_buffer_bytes),
-                "2 KiB to 64 MiB",
-            ),
-            (
-                "send_buffer_bytes",
-                limits.send_buffer_bytes.into(),
-                (2_048..=BUFFER_BYTES_MAX).contains(&limits.send_buffer_bytes),
-                "2 KiB to 64 MiB",
-            ),
-            (
-                "neighbors",
-                limits.neighbors.into(),
-                (1..=NEIGHBORS_MAX).contains(&limits.neighbors),
-                "1 to 32768",
-            ),
+        let buffer = (2_048, BUFFER_BYTES_MAX, "2 KiB to 64 MiB");
+        let records = (0, RECORDS_MAX, "at most 2^28");
+        let rules = [
+            ("mtu", self.mtu.into(), (576, 9_216, "576 to 9216")),
+            ("addresses", self.addresses.len() as u32, (1, ADDRESSES_MAX as u32, "1 to 64")),
+            ("listeners", self.listeners.len() as u32, (0, LISTENERS_MAX as u32, "at most 64")),
+            ("connections", limits.connections, records),
+            ("syn_entries", limits.syn_entries, records),
+            ("time_wait_entries", limits.time_wait_entries, records),
+            ("chunk_bytes", limits.chunk_bytes, (64, 16_384, "64 to 16384")),
+            ("receive_buffer_bytes", limits.receive_buffer_bytes, buffer),
+            ("send_buffer_bytes", limits.send_buffer_bytes, buffer),
+            ("neighbors", limits.neighbors, (1, NEIGHBORS_MAX, "1 to 32768")),
         ];
-        match rules.iter().find(|(_, _, holds, _)| !holds) {
-            Some(&(key, value, _, limit)) => Err(StackError::OutOfBounds { key, value, limit }),
-            None => Ok(()),
+        for (key, value, (least, most, limit)) in rules {
+            if !(least..=most).contains(&value) {
+                return Err(StackError::OutOfBounds { key, value: value.into(), limit });
+            }
         }
+        Ok(())
     }
 }
 
@@ -269,5 +228,29 @@ mod tests {
         let one = Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 32 };
         assert!(!one.contains(Ipv4Addr::new(10, 0, 0, 2)));
         assert_eq!(one.broadcast(), None);
+    }
+
+    #[test]
+    fn value_out_of_bounds_is_named_with_its_limit() {
+        let config = StackConfig {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1_500,
+            addresses: vec![Ipv4Cidr { addr: Ipv4Addr::LOCALHOST, prefix: 8 }],
+            gateway: None,
+            listeners: Vec::new(),
+            limits: Limits::default(),
+            timers: Timers::default(),
+            secret: [0; 16],
+            steering: Steering::single(),
+            tx_checksum_offload: false,
+            placement: Placement::default(),
+            segment_bytes_max: None,
+        };
+        assert!(config.check().is_ok());
+        let message = |config: StackConfig| config.check().expect_err("refused").to_string();
+        let mtu = message(StackConfig { mtu: 500, ..config.clone() });
+        assert_eq!(mtu, "mtu = 500 is out of bounds: 576 to 9216");
+        let none = message(StackConfig { addresses: Vec::new(), ..config });
+        assert_eq!(none, "addresses = 0 is out of bounds: 1 to 64");
     }
 }

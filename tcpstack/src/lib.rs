@@ -40,6 +40,58 @@
 //! | [`SYN_ENTRY_BYTES`] | 64 | each passive open without its last ACK |
 //! | [`TIME_WAIT_ENTRY_BYTES`] | 64 | each connection in TIME-WAIT |
 //! | [`FLIGHT_BYTES`] | 80 | each connection with unacknowledged data at the same time |
+//!
+//! # Code map
+//!
+//! | what | where |
+//! |---|---|
+//! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters` |
+//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
+//! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
+//! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait` |
+//! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly` |
+//! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
+//! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
+//! | numbers | `rtt`, `rto`, `congestion`, `window`, `isn` |
+//! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in) |
+//!
+//! Input never sends and output never decides about input: they meet in flags of the TCB. Protocol
+//! rules return values (`OnListen`, `OnTimeWait`, `Advice`, `Plan`, `Then`), and one caller carries
+//! them out.
+//!
+//! # RFCs
+//!
+//! Tests without a path are in the file itself; `rfc/` is `tests/rfc/`.
+//!
+//! | section | file | test |
+//! |---|---|---|
+//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `rfc/link` |
+//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `rfc/link` |
+//! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `rfc/link` |
+//! | 792 echo, unreachable counted | `icmp` | itself, `rfc/link` |
+//! | 1071 checksum | `checksum` | itself |
+//! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves |
+//! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves |
+//! | 9293 §3.5 opening, simultaneous too | `input/listen`, `input/passive`, `input/syn_sent` | `rfc/handshake` |
+//! | 9293 §3.6 closing, in every order | `calls`, `input/text`, `input/ack` | `rfc/closing`, simulation |
+//! | 9293 §3.7.1, 6691 segment size | `settings` | itself, `rfc/handshake` |
+//! | 9293 §3.8.1, 6298 retransmission | `rtt`, `rto`, `timers`, `input/ack` | themselves, `rfc/sending` |
+//! | 9293 §3.8.3 giving up (R2) | `timers` | `rfc/sending`, `rfc/handshake` |
+//! | 9293 §3.8.4 keep-alive | `timers` | `rfc/sending` |
+//! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `rfc/receiving`, `rfc/sending` |
+//! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `rfc/receiving` |
+//! | 9293 §3.10.7 segment arrives | `input` | `rfc/validity`, `rfc/handshake` |
+//! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `rfc/sending` |
+//! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `rfc/validity` |
+//! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `rfc/handshake`, `rfc/validity`, `rfc/receiving` |
+//! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `rfc/closing` |
+//! | 6056 ephemeral ports | `ports` | itself |
+//!
+//! Not done, because they come with the completion of the stack: SACK (2018, 2883, 6675), RACK-TLP
+//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), SYN cookies (4987), path MTU discovery (1191,
+//! 4821), ECN (3168), IPv6. A SYN therefore does not offer SACK. Fragments and source routes are
+//! dropped and counted. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
+//! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
 
 mod answers;
