@@ -149,13 +149,36 @@ impl Broker {
             }
         }
         if self.links[link].has(flag::PING_DUE) {
-            let Some(room) = out.get_mut(*at..*at + PINGRESP.len()) else { return false };
-            room.copy_from_slice(&PINGRESP);
-            *at += PINGRESP.len();
+            let Some(now) = self.write_short(link, &PINGRESP, &mut out[*at..]) else {
+                return false;
+            };
+            *at += now;
             self.counters.packets_out += 1;
             self.links[link].clear(flag::PING_DUE);
+            if now < PINGRESP.len() {
+                return false;
+            }
         }
         self.links[link].state() != LinkState::Open || self.send_deliveries(now_ns, link, out, at)
+    }
+
+    /// Writes a short packet, and keeps what does not fit for the next time. `None` when that cannot
+    /// be kept; nothing is written then.
+    pub(crate) fn write_short(
+        &mut self,
+        link: u32,
+        packet: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let now = packet.len().min(out.len());
+        if now < packet.len() {
+            let work = self.work(link)?;
+            if !self.works[work].output.push(&mut self.output, &packet[now..]) {
+                return None;
+            }
+        }
+        out[..now].copy_from_slice(&packet[..now]);
+        Some(now)
     }
 
     /// Sends from the session's queues until these, the client's Receive Maximum or `out` end.

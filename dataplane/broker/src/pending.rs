@@ -133,7 +133,7 @@ impl Broker {
     }
 
     /// Writes the link's answers whose turn has come to `out`; returns the bytes. The flag tells
-    /// whether one did not fit.
+    /// whether there is more. The link's output queue is empty before; it holds what did not fit.
     pub(crate) fn write_acks(&mut self, now_ns: u64, link: u32, out: &mut [u8]) -> (usize, bool) {
         let work = self.links[link].work;
         let mut written = 0;
@@ -149,25 +149,30 @@ impl Broker {
                 self.close(now_ns, link);
                 break;
             }
+            if written == out.len() {
+                return (written, true);
+            }
             if pending.kind() == PendingKind::Suback {
-                let packet = &mut self.pending[index].packet;
-                written += packet.pop_into(&mut self.output, &mut out[written..]);
-                if !packet.is_empty() {
-                    return (written, true);
-                }
+                // What does not fit must come before whatever is answered meanwhile.
+                let output = &mut self.works[work].output;
+                debug_assert!(output.is_empty(), "answers are written first");
+                *output = std::mem::replace(&mut self.pending[index].packet, OutputQueue::EMPTY);
+                written += output.pop_into(&mut self.output, &mut out[written..]);
             } else {
                 let mut bytes = [0; ACK_BYTES_MAX];
                 let len =
                     self.encode_ack(link, pending.kind(), pending.packet_id, reason, &mut bytes);
-                let Some(room) = out.get_mut(written..written + len) else {
+                let Some(now) = self.write_short(link, &bytes[..len], &mut out[written..]) else {
                     return (written, true);
                 };
-                room.copy_from_slice(&bytes[..len]);
-                written += len;
+                written += now;
                 self.counters.acks_out += 1;
             }
             self.counters.packets_out += 1;
             self.take_first_ack(work);
+            if !self.works[work].output.is_empty() {
+                return (written, true);
+            }
         }
         (written, false)
     }

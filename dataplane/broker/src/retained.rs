@@ -133,25 +133,32 @@ impl Broker {
             .is_some_and(|session| self.sessions[session].state() == SessionState::Online);
         if !alive {
             self.end_job(job);
-        } else if self.sessions[session].queued() + u32::from(BATCH)
-            > self.config.limits.session_queue_messages / 2
-        {
-            // The client is slow: the next tick looks again.
-        } else if shard == self.config.shard {
-            self.step_job_here(now_ns, job, to);
+            return;
+        }
+        // Half the queue is left to what is published now. A client that is slow is looked at again
+        // in the next tick.
+        let share = self.config.limits.session_queue_messages.div_ceil(2);
+        let room = share.saturating_sub(self.sessions[session].queued());
+        let batch = room.min(u32::from(BATCH)) as u16;
+        if batch == 0 {
+            return;
+        }
+        if shard == self.config.shard {
+            self.step_job_here(now_ns, job, to, batch);
         } else {
-            self.ask_for_retained(job, to);
+            self.ask_for_retained(job, to, batch);
         }
     }
 
-    fn step_job_here(&mut self, now_ns: u64, job: u32, to: SessionRef) {
+    fn step_job_here(&mut self, now_ns: u64, job: u32, to: SessionRef, batch: u16) {
         let record = self.retained_jobs[job];
         let grant = Grant { qos: record.qos, identifier: record.identifier };
         let mut found = [NIL; BATCH as usize];
+        let found = &mut found[..usize::from(batch)];
         let mut text = std::mem::take(&mut self.scratch.filter);
         let len = self.names.read(record.filter, 0, &mut text);
         let cursor = (record.begun != 0).then_some(record.cursor);
-        let (cursor, count) = self.search_retained(now_ns, &text[..len], cursor, &mut found);
+        let (cursor, count) = self.search_retained(now_ns, &text[..len], cursor, found);
         self.scratch.filter = text;
         for message in &found[..count] {
             self.deliver(to.session, *message, Copy { grant, flags: DELIVERY_RETAIN });
@@ -195,14 +202,14 @@ impl Broker {
         self.scratch.topic = topic;
     }
 
-    fn ask_for_retained(&mut self, job: u32, to: SessionRef) {
+    fn ask_for_retained(&mut self, job: u32, to: SessionRef, batch: u16) {
         let record = self.retained_jobs[job];
         let mut text = std::mem::take(&mut self.scratch.filter);
         let len = self.names.read(record.filter, 0, &mut text);
         let question = ShardMessage::RetainedQuery {
             token: self.retained_jobs.handle(job),
             to,
-            budget: BATCH,
+            budget: batch,
             grant: Grant { qos: record.qos, identifier: record.identifier },
             cursor: (record.begun != 0).then_some(record.cursor),
             filter: &text[..len],

@@ -163,7 +163,7 @@ fn packet_larger_than_the_client_takes_is_left_out() {
     with.properties = block(&[Property::MaximumPacketSize(100)]);
     let (subscriber, _) = connect(&mut net, 0, &with);
     sub(&mut net, subscriber, "t", 1);
-    for (id, len) in [(1, 92), (2, 91), (3, 200), (4, 1)] {
+    for (id, len) in [(1, 93), (2, 92), (3, 200), (4, 1)] {
         net.send(publisher, &publish("t", &vec![id as u8; len], 1, id).bytes(version));
     }
     assert_eq!(payloads(net.received(subscriber)), [2, 4]);

@@ -23,6 +23,8 @@ pub(crate) struct Conn {
     pub(crate) version: Version,
     /// Bytes the transport takes before it says that it is full; the test empties it.
     pub(crate) window: usize,
+    /// There was more to write than room; time brings room.
+    pub(crate) waits_for_room: bool,
 }
 
 /// All shards of a process and everything around them.
@@ -94,6 +96,7 @@ impl Net {
             received: Vec::new(),
             version,
             window: usize::MAX,
+            waits_for_room: false,
         });
         self.pump();
         self.conns.len() - 1
@@ -134,10 +137,19 @@ impl Net {
             let step = if until - self.now_ns <= 100 * MILLI { self.now_ns + MILLI } else { next };
             self.now_ns = step.clamp(self.now_ns + 1, until);
             self.fire();
+            self.make_room();
             for broker in &mut self.brokers {
                 broker.tick(self.now_ns);
             }
             self.pump();
+        }
+    }
+
+    fn make_room(&mut self) {
+        for conn in &mut self.conns {
+            if let Some(link) = conn.link.filter(|_| std::mem::take(&mut conn.waits_for_room)) {
+                self.brokers[usize::from(conn.shard)].mark_ready(link);
+            }
         }
     }
 
@@ -161,7 +173,11 @@ impl Net {
 
     /// Turns until nothing happens any more.
     pub(crate) fn pump(&mut self) {
-        while self.turn() {}
+        let mut turns = 0;
+        while self.turn() {
+            turns += 1;
+            assert!(turns < 100_000, "the shards never come to rest");
+        }
     }
 
     /// One turn of every shard. Returns whether anything happened.
@@ -211,8 +227,10 @@ impl Net {
             conn.closed = filled.close;
             conn.link = None;
             self.wheel.remove(&(shard as u16, true, link));
-        } else if filled.more && conn.received.len() < conn.window {
+        } else if filled.more && filled.written > 0 && conn.received.len() < conn.window {
             self.brokers[shard].mark_ready(link);
+        } else if filled.more {
+            conn.waits_for_room = true;
         }
         filled.written > 0 || filled.close.is_some()
     }

@@ -167,6 +167,7 @@ fn storm_of_take_overs_leaves_one_connection_and_loses_nothing() {
                     closed: None,
                     version,
                     window: usize::MAX,
+                    waits_for_room: false,
                 });
                 conn = net.conns.len() - 1;
                 let held = std::mem::take(&mut net.conns[conn].held);
