@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     let dir = args.run_dir.as_ref().map_or_else(|| profile.run_dir(), hwconfig::RunDir::at);
     let run_dir = RunDir::claim(&dir)?;
     let signals = threads::Signals::catch()?;
+    host::take_only_ending_signals()?;
     host::leave_terminal();
     host::set_limits()?;
     log::line(format_args!(

@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use broker::{Broker, BrokerConfig, BrokerError};
 use capsule::clock::Clock;
 use capsule::{PortQueue, RxBatch, TxBatch};
 use hwconfig::ListenerKind;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use superpage::{Placement, RegionError, Tier};
 use tcpstack::{Stack, StackConfig, StackError, Steering};
 
@@ -67,6 +70,8 @@ pub struct Shard {
     pub(crate) stop: Arc<StopSwitch>,
     pub(crate) phase: Phase,
     idle: Idle,
+    /// The queue's interrupt has been asked for, since the shard has nothing to do.
+    is_armed: bool,
 }
 
 /// The part of a shard behind the frames: what events and deadlines act on.
@@ -127,6 +132,7 @@ impl Shard {
             stop,
             phase: Phase::Running,
             idle: Idle::new(config.idle),
+            is_armed: false,
         })
     }
 
@@ -148,11 +154,31 @@ impl Shard {
             let (wheel, housekeeping_ns) = (&self.engine.wheel, self.housekeeping_due_ns);
             let due_ns =
                 || wheel.next_due_ns().map_or(housekeeping_ns, |ns| ns.min(housekeeping_ns));
-            if let Some(sleep) = self.idle.after_turn(worked, now_ns, due_ns) {
-                thread::sleep(sleep);
-                self.engine.stopwatch.lap(|cycles| &mut cycles.asleep);
+            match self.idle.after_turn(worked, now_ns, due_ns) {
+                Some(sleep) => self.sleep(sleep),
+                None if worked && self.is_armed => {
+                    self.is_armed = false;
+                    self.queue.disarm_interrupt();
+                }
+                None => {}
             }
         }
+    }
+
+    /// Sleeps, where the port has interrupts only until frames arrive.
+    fn sleep(&mut self, length: Duration) {
+        let was_armed = std::mem::replace(&mut self.is_armed, true);
+        match self.queue.arm_interrupt() {
+            // What arrived before the arming gives no signal: the next turn looks for it first.
+            Some(_) if !was_armed => return,
+            Some(fd) => {
+                let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+                // Frames, a signal, the time is over: whatever ended it, the next turn sees to it.
+                let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(length)), None);
+            }
+            None => thread::sleep(length),
+        }
+        self.engine.stopwatch.lap(|cycles| &mut cycles.asleep);
     }
 
     /// Whether the shard was asked to stop and nothing is left to do.

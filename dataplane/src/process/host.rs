@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, setsid};
 
 use super::log;
@@ -73,6 +74,30 @@ pub(super) fn sleep_precisely() {
         log::line(format_args!("warning: sleeps may be 50 us longer than asked: {error}"));
     }
 }
+
+/// Signals for the calling thread and those it starts: only those that end the process, and those of
+/// its own mistakes. Everything else goes to the shards.
+///
+/// A tap announces frames by a signal to the process. The shard that waits for them should be woken by
+/// it, not some thread on another core.
+pub(super) fn take_only_ending_signals() -> Result<()> {
+    let mut blocked = SigSet::all();
+    for signal in ENDING.into_iter().chain(MISTAKES) {
+        blocked.remove(signal);
+    }
+    blocked.thread_set_mask().context("choosing the signals of a thread")
+}
+
+/// Signals for a shard: all that do not end the process.
+pub(super) fn leave_ending_signals() -> Result<()> {
+    SigSet::from_iter(ENDING).thread_set_mask().context("choosing the signals of a thread")
+}
+
+/// Ask the process to end.
+const ENDING: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
+/// Blocking them would hide what went wrong.
+const MISTAKES: [Signal; 5] =
+    [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
 
 /// Random bytes from the kernel, for keys that must not be guessed.
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {

@@ -84,6 +84,7 @@ pub(super) fn start(
 fn turn_shard(mut shard: Shard, eal: &Eal, core: u16) -> Result<()> {
     host::pin_to(core)?;
     host::sleep_precisely();
+    host::leave_ending_signals()?;
     let _registration = eal.register_thread()?;
     shard.run();
     Ok(())
