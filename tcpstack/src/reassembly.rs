@@ -10,9 +10,17 @@ use crate::receive_buffer::{self, HEADER_BYTES, Header, header, set_header};
 use crate::seq::SeqNum;
 use crate::tcb::Tcb;
 
-/// Stores `bytes` that begin at `seq`. Returns whether all of them are there now: `false` means
-/// that the pool or the connection's share ended, and that some are missing.
-pub(crate) fn store(tcb: &mut Tcb, chunks: &mut Chunks, seq: SeqNum, bytes: &[u8]) -> bool {
+/// Stores `bytes` that begin at `seq`, in chunks up to twice as many as a buffer of `buffer_bytes`
+/// needs when it is full. Returns whether all of them are there now: `false` means that the pool or
+/// the connection's share ended, and that some are missing.
+pub(crate) fn store(
+    tcb: &mut Tcb,
+    chunks: &mut Chunks,
+    buffer_bytes: u32,
+    seq: SeqNum,
+    bytes: &[u8],
+) -> bool {
+    let limit = chunks_max(chunks, buffer_bytes);
     let mut missing = Missing { seq, bytes };
     // The usual case: the segment follows all that is there.
     let mut prev = NIL;
@@ -25,7 +33,7 @@ pub(crate) fn store(tcb: &mut Tcb, chunks: &mut Chunks, seq: SeqNum, bytes: &[u8
         let next = (at != NIL).then(|| header(chunks, at));
         let gap = next.map_or(usize::MAX, |next| distance(missing.seq, next.seq));
         let piece = missing.split(gap);
-        if !fill_gap(tcb, chunks, &mut prev, at, piece) {
+        if !fill_gap(tcb, chunks, limit, (&mut prev, at), piece) {
             return false;
         }
         let Some(next) = next else { return true };
@@ -62,15 +70,14 @@ fn distance(from: SeqNum, to: SeqNum) -> usize {
 fn fill_gap(
     tcb: &mut Tcb,
     chunks: &mut Chunks,
-    prev: &mut u32,
-    next: u32,
+    limit: u16,
+    (prev, next): (&mut u32, u32),
     mut piece: Missing<'_>,
 ) -> bool {
     if *prev != NIL && !piece.bytes.is_empty() && header(chunks, *prev).end() == piece.seq {
         extend(chunks, *prev, &mut piece);
     }
     while !piece.bytes.is_empty() {
-        let limit = tcb_chunks_max(tcb, chunks);
         let free = if tcb.ooo_chunks < limit { chunks.alloc(Use::OutOfOrder) } else { None };
         let Some(chunk) = free else { return false };
         tcb.ooo_chunks += 1;
@@ -100,9 +107,8 @@ fn extend(chunks: &mut Chunks, chunk: u32, piece: &mut Missing<'_>) {
 }
 
 /// A window full of single octets must not take a chunk for each: twice what a full window needs.
-fn tcb_chunks_max(tcb: &Tcb, chunks: &Chunks) -> u16 {
-    let window = tcb.rcv_adv.since(tcb.rcv_nxt) as usize + tcb.rcv_len as usize;
-    let full = window.div_ceil(chunks.receive_capacity());
+fn chunks_max(chunks: &Chunks, buffer_bytes: u32) -> u16 {
+    let full = (buffer_bytes as usize).div_ceil(chunks.receive_capacity());
     u16::try_from(2 * full + CHUNKS_SPARE).unwrap_or(u16::MAX)
 }
 
@@ -200,7 +206,10 @@ mod tests {
                 if seq.before(tcb.rcv_nxt) {
                     continue;
                 }
-                assert!(store(&mut tcb, &mut chunks, seq, &stream[start..end]), "seed {seed}");
+                assert!(
+                    store(&mut tcb, &mut chunks, 4_000, seq, &stream[start..end]),
+                    "seed {seed}"
+                );
                 tcb.rcv_nxt = contiguous_end(&tcb, &chunks, tcb.rcv_nxt);
                 splice(&mut tcb, &mut chunks);
             }
@@ -216,7 +225,7 @@ mod tests {
     #[test]
     fn octets_received_again_in_order_are_dropped_from_the_store() {
         let (mut tcb, mut chunks) = fixture(1_000);
-        assert!(store(&mut tcb, &mut chunks, BASE + 10, &[1; 100]));
+        assert!(store(&mut tcb, &mut chunks, 1_000, BASE + 10, &[1; 100]));
         drop_before(&mut tcb, &mut chunks, BASE + 90);
         assert_eq!(contiguous_end(&tcb, &chunks, BASE + 90), BASE + 110);
         tcb.rcv_nxt = BASE + 110;
@@ -229,7 +238,8 @@ mod tests {
     #[test]
     fn single_octets_with_gaps_take_a_bounded_number_of_chunks() {
         let (mut tcb, mut chunks) = fixture(2_000);
-        let stored = (0..1_000).filter(|at| store(&mut tcb, &mut chunks, BASE + 1 + 2 * at, &[7]));
+        let stored =
+            (0..1_000).filter(|at| store(&mut tcb, &mut chunks, 2_000, BASE + 1 + 2 * at, &[7]));
         assert_eq!(stored.count(), 2 * 2_000_usize.div_ceil(56) + 4);
         assert!(chunks.free() > 900);
     }

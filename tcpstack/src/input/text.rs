@@ -110,7 +110,8 @@ fn store(
 }
 
 fn reassemble(tcb: &mut Tcb, context: &mut Context<'_>, text: &Text<'_>) -> Result<(), Drop> {
-    let is_whole = reassembly::store(tcb, context.chunks, text.seq, text.octets);
+    let buffer_bytes = context.settings.limits.receive_buffer_bytes;
+    let is_whole = reassembly::store(tcb, context.chunks, buffer_bytes, text.seq, text.octets);
     if is_whole { Ok(()) } else { Err(Drop::TcpChunks) }
 }
 

@@ -80,6 +80,20 @@ fn octets_in_order_after_octets_that_wait_to_be_spliced_keep_their_place() {
 }
 
 #[test]
+fn whole_window_fits_though_its_first_segment_comes_last() {
+    let limits = Limits { receive_buffer_bytes: 20_000, ..config().limits };
+    let mut bench = Bench::established_with(StackConfig { limits, ..config() });
+    bench.takes_nothing = true;
+    for at in 1..15 {
+        bench.receive(seg("A", 1 + at * 1_000, 1).octets(&[0; 1_000]));
+    }
+    bench.receive_all(
+        &[0, 15, 16, 17, 18, 19].map(|at| seg("A", 1 + at * 1_000, 1).octets(&[0; 1_000])),
+    );
+    assert_eq!((bench.stack.backlog(0), bench.counters().drop_tcp_chunks), (20_000, 0));
+}
+
+#[test]
 fn window_closes_as_octets_wait_and_opens_as_they_are_consumed() {
     let limits = Limits { receive_buffer_bytes: 4_000, ..config().limits };
     let mut bench = Bench::established_with(StackConfig { limits, ..config() });
