@@ -117,7 +117,7 @@ stop_process() {
 stop_group() {
     kill -TERM -- "-$1" 2>/dev/null || return 0
     local turn
-    for ((turn = 0; turn < 100; turn++)); do
+    for ((turn = 0; turn < 1200; turn++)); do
         kill -0 -- "-$1" 2>/dev/null || return 0
         sleep 0.05
     done

@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 
-from appliance import ADDRESS, CLIENT_ADDRESS, ECHO, Appliance, wait_until
-from machine import ROOT, TARGET, inside, run
+from appliance import (
+    ADDRESS, CLIENT_ADDRESS, ECHO, Appliance, remove_all, wait_until,
+)
+from machine import ROOT, TARGET, cleaned_up, inside, run
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 KERNEL_PORT = 7000
@@ -240,7 +242,9 @@ def main():
     result = facts(options)
     result["rows"] = rows = []
     name = f"b{os.getpid()}"
-    with tempfile.TemporaryDirectory() as folder:
+    with cleaned_up() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.callback(remove_all)
         sources = [kernel_rows(name, options)]
         for idle in ("adaptive", "poll"):
             sources.append(veth_rows(name, folder, idle, options))

@@ -13,8 +13,8 @@ import time
 import unittest
 
 import world
-from appliance import Appliance, StandIn
-from machine import leftovers, unowned_hugepages
+from appliance import Appliance, StandIn, remove_all
+from machine import cleaned_up, leftovers, unowned_hugepages
 
 #: The scripts' own tests start instances by themselves, so once is enough.
 MODULES = ["test_sockets", "test_mosquitto", "test_paho", "test_mqtt", "test_metrics",
@@ -48,13 +48,12 @@ def main():
     hugepages = unowned_hugepages()
 
     name = world.prefix + "a"
-    world.appliance = StandIn(name) if options.stand_in else Appliance(name, options.shards)
-    try:
+    with cleaned_up() as stack:
+        stack.callback(remove_all)
+        world.appliance = StandIn(name) if options.stand_in else Appliance(name, options.shards)
         result = unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)
         if not result.wasSuccessful():
             print(world.appliance.logs())
-    finally:
-        world.appliance.remove()
 
     left = leftovers(world.prefix)
     if unowned_hugepages() != hugepages:

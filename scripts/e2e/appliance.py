@@ -15,6 +15,16 @@ ADDRESS, CLIENT_ADDRESS = "10.77.0.1", "10.77.0.2"
 MQTT, ECHO, DISCARD, ECHO_ONCE = 1883, 7, 9, 1007
 
 
+#: What exists now and has to be removed when the run is interrupted.
+LIVE = set()
+
+
+def remove_all():
+    """Removes what an interrupted run left."""
+    for thing in list(LIVE):
+        thing.remove()
+
+
 def wait_until(what, condition, seconds=30):
     """Polls until the condition holds and returns what it gave."""
     deadline = time.monotonic() + seconds
@@ -36,12 +46,14 @@ class Appliance:
         """`make_link` makes the port's interface in the instance's namespace, if it is no tap."""
         self.shards = shards
         self._on_core = ["taskset", "-c", str(on_core)] if on_core is not None else []
-        self.instance = Instance(name, shards, profile)
+        self.instance = Instance(name)
         self.namespace = self.instance.namespace
         self.control = None
         self.log_path = TARGET / f"e2e-{name}.log"
         self.log_path.write_bytes(b"")
+        LIVE.add(self)
         try:
+            self.instance.make(shards, profile)
             if make_link:
                 make_link(self.namespace)
             self.start_control()
@@ -127,6 +139,7 @@ class Appliance:
             except subprocess.TimeoutExpired:
                 self.kill_control()
         self.instance.remove()
+        LIVE.discard(self)
 
     def logs(self):
         """The last words of both processes, for a failed run."""
@@ -149,6 +162,7 @@ class StandIn:
         self.namespace, self._server = f"trunkline-{name}", f"trunkline-{name}s"
         self._processes = []
         self._config = TARGET / f"e2e-{name}.mosquitto"
+        LIVE.add(self)
         for namespace in (self.namespace, self._server):
             run("ip", "netns", "add", namespace)
             run("ip", "-n", namespace, "link", "set", "lo", "up")
@@ -177,8 +191,9 @@ class StandIn:
             process.terminate()
             process.wait(10)
         for namespace in (self.namespace, self._server):
-            run("ip", "netns", "del", namespace)
-        self._config.unlink()
+            run("ip", "netns", "del", namespace, check=False)
+        self._config.unlink(missing_ok=True)
+        LIVE.discard(self)
 
     def logs(self):
         return ""

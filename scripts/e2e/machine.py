@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -38,6 +39,25 @@ def inside(namespace):
         os.close(there)
 
 
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def cleaned_up():
+    """An ExitStack for what must not remain, however the program is ended.
+
+    SIGTERM ends the block like Ctrl-C; while the stack unwinds both are ignored.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    with contextlib.ExitStack() as stack:
+        try:
+            yield stack
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+
+
 def run(*command, check=True, timeout=60):
     """The text a command printed on standard output."""
     done = subprocess.run(
@@ -53,16 +73,19 @@ def run(*command, check=True, timeout=60):
 class Instance:
     """What one appliance needs of the machine, made and removed by scripts/instance."""
 
-    def __init__(self, name, shards=None, profile=None):
+    def __init__(self, name):
         self.name = name
         self.namespace = f"trunkline-{name}"
         self.directory = RUN_ROOT / name
-        options = ["--shards", shards] if shards else []
-        options += ["--profile", profile] if profile else []
-        self._script("up", *options)
         self.profile = self.directory / "profile.toml"
 
+    def make(self, shards, profile=None):
+        """Makes everything; its own copy of the profile is then at `profile`."""
+        options = ["--profile", profile] if profile else []
+        self._script("up", "--shards", shards, *options)
+
     def remove(self):
+        """Removes whatever there is of it."""
         self._script("down")
 
     def hugepages(self):

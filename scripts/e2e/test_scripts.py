@@ -5,7 +5,27 @@ import signal
 import subprocess
 
 import world
+from appliance import LIVE
 from machine import ROOT, TARGET, inside, leftovers, unowned_hugepages
+
+
+class Script(subprocess.Popen):
+    """A running scripts/run, which an interrupted test run ends too."""
+
+    def __init__(self, *options):
+        super().__init__(
+            [ROOT / "scripts/run", *options],
+            env={**os.environ, "CARGO_TARGET_DIR": str(TARGET)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        LIVE.add(self)
+
+    def remove(self):
+        """Ends it with SIGTERM if it still runs."""
+        if self.poll() is None:
+            self.terminate()
+            self.communicate(timeout=60)
+        LIVE.discard(self)
 
 
 class Run(world.RealTest):
@@ -23,11 +43,9 @@ class Run(world.RealTest):
         super().tearDown()
 
     def start(self, *options):
-        return subprocess.Popen(
-            [ROOT / "scripts/run", "--instance", self.name, *options],
-            env={**os.environ, "CARGO_TARGET_DIR": str(TARGET)}, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
+        script = Script("--instance", self.name, *options)
+        self.addCleanup(script.remove)
+        return script
 
     def test_once_shows_a_message_and_ends(self):
         process = self.start("--once")
