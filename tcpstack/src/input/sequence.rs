@@ -33,15 +33,23 @@ pub(super) fn check(
         }
         return Err(Drop::TcpWindow.into());
     }
+    if segment.len() == 0 && segment.seq.before(tcb.rcv_nxt) && !segment.has(control::RST) {
+        // Beside a closed window: that is how kernels probe, and they must be answered. Within
+        // limits, or two ends with closed windows would answer each other for ever.
+        context.challenge(tcb);
+    }
     remember_timestamp(tcb, context, segment);
     Ok(())
 }
 
 /// The four cases of RFC 9293 §3.4, table 6. With a closed window a segment at the next octet is
-/// taken for its acknowledgment; its text is cut off later.
+/// taken for its acknowledgment; its text is cut off later. RFC 9293 §3.10.7.4 (MUST-66): so is an
+/// empty one beside it, since the peer's probe may be counted by one end and not by the other, and two
+/// ends with closed windows would never hear that they have opened.
 pub(super) fn is_acceptable(rcv_nxt: SeqNum, rcv_wnd: u32, seq: SeqNum, len: u32) -> bool {
     let in_window = |seq: SeqNum| seq.since(rcv_nxt) < rcv_wnd;
-    seq == rcv_nxt || in_window(seq) || (len > 0 && in_window(seq + (len - 1)))
+    let is_beside = rcv_wnd == 0 && len == 0 && (seq + 1 == rcv_nxt || seq == rcv_nxt + 1);
+    seq == rcv_nxt || in_window(seq) || (len > 0 && in_window(seq + (len - 1))) || is_beside
 }
 
 /// RFC 7323 §5.3, R1, and §3.2.
@@ -91,8 +99,11 @@ mod tests {
         let cases = [
             // (window, offset of the segment from RCV.NXT, length, acceptable)
             (0, 0, 0, true),
-            (0, 1, 0, false),
-            (0, -1, 0, false),
+            (0, 1, 0, true), // for its acknowledgment only
+            (0, -1, 0, true),
+            (0, 2, 0, false),
+            (0, -2, 0, false),
+            (0, 1, 1, false),
             (0, 0, 5, true), // for its acknowledgment only
             (0, -1, 1, false),
             (10, 0, 0, true),

@@ -216,7 +216,7 @@ impl<S: FrameSink> Transmit<'_, S> {
     }
 
     fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {
-        let header = self.header(tcb, tcb.snd_nxt, control::ACK);
+        let header = self.header(tcb, acceptable_seq(tcb), control::ACK);
         let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
         if sent == Sent::NoRoom {
             return Visit::NoRoom;
@@ -272,6 +272,14 @@ impl<S: FrameSink> Transmit<'_, S> {
             Sent::Unresolved => Visit::AwaitNeighbor,
         }
     }
+}
+
+/// The sequence number of a segment without text. An octet that probes a closed window, and a FIN
+/// beyond it, are past what the peer can accept: an acknowledgment numbered after them would be
+/// refused together with the window it announces.
+fn acceptable_seq(tcb: &Tcb) -> SeqNum {
+    let window_end = tcb.snd_una + tcb.snd_wnd;
+    if window_end.before(tcb.snd_nxt) { window_end } else { tcb.snd_nxt }
 }
 
 /// Segments a connection sends before others have their turn.

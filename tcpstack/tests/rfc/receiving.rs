@@ -148,6 +148,19 @@ fn probe_of_a_closed_window_is_answered_and_its_acknowledgment_taken() {
 }
 
 #[test]
+fn empty_probe_of_a_closed_window_is_answered() {
+    // Linux probes with the octet before the next one, and without it.
+    let limits = Limits { receive_buffer_bytes: 2_048, ..config().limits };
+    let mut bench = Bench::established_with(StackConfig { limits, ..config() });
+    bench.takes_nothing = true;
+    bench.receive_all(&[1, 1_025].map(|at| seg("A", at, 1).octets(&[0; 1_024])));
+    bench.sent();
+    bench.receive(seg("A", 2_048, 1));
+    let [ack] = &bench.sent()[..] else { panic!("one ACK") };
+    assert_eq!((ack.line().as_str(), ack.window), ("A 1:1 ack 2049", 0));
+}
+
+#[test]
 fn scaled_window_is_advertised_after_the_handshake() {
     let limits = Limits { receive_buffer_bytes: 1 << 20, ..config().limits };
     let mut bench = Bench::with(StackConfig { limits, ..config() });

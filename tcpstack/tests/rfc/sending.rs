@@ -68,6 +68,19 @@ fn probed_octet_that_is_taken_is_not_sent_again() {
 }
 
 #[test]
+fn acknowledgement_is_numbered_before_an_octet_the_peer_refused() {
+    // Both windows are closed: numbered after the probe, it would be refused as well.
+    let mut bench = Bench::established();
+    bench.receive(seg("A", 1, 1).window(0));
+    bench.send(0, b"patience");
+    bench.wait_ms(200);
+    assert_eq!(bench.lines(), ["A 1:2 ack 1"]);
+    bench.receive(seg("A", 1, 1).window(0).octets(b"hello"));
+    bench.wait_ms(40);
+    assert_eq!(bench.lines(), ["A 1:1 ack 6"]);
+}
+
+#[test]
 fn peer_that_answers_probes_is_not_given_up() {
     let timers = Timers { user_timeout_ms: 3_000, ..Timers::default() };
     let mut bench = Bench::established_with(StackConfig { timers, ..config() });
