@@ -1,30 +1,29 @@
 //! Frames that came by ring, collected to a burst of their own for the stack.
 
 use capsule::BATCH_FRAMES_MAX;
+use superpage::ArenaBytes;
 use tcpstack::RxFrame;
 
 /// Buffers for reading what other shards sent. Nothing stays in them from one turn to the next.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     /// The record being read.
-    pub(crate) record: Box<[u8]>,
+    pub(crate) record: ArenaBytes,
     /// Frames waiting to be a burst.
     pub(crate) frames: FrameBuffer,
 }
 
 impl Inbox {
-    pub(crate) fn new(frame_bytes_max: usize, record_bytes_max: usize) -> Inbox {
-        Inbox {
-            record: vec![0; record_bytes_max].into_boxed_slice(),
-            frames: FrameBuffer::new(frame_bytes_max),
-        }
+    /// An inbox for records as long as `record`, and for a burst of equally long frames in `frames`.
+    pub(crate) fn new(record: ArenaBytes, frames: ArenaBytes) -> Inbox {
+        Inbox { record, frames: FrameBuffer::new(frames) }
     }
 }
 
 /// A burst of copied frames.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
-    bytes: Box<[u8]>,
+    bytes: ArenaBytes,
     slot_bytes: usize,
     held: [Held; BATCH_FRAMES_MAX],
     count: usize,
@@ -37,10 +36,10 @@ struct Held {
 }
 
 impl FrameBuffer {
-    fn new(slot_bytes: usize) -> FrameBuffer {
+    fn new(bytes: ArenaBytes) -> FrameBuffer {
         FrameBuffer {
-            bytes: vec![0; slot_bytes * BATCH_FRAMES_MAX].into_boxed_slice(),
-            slot_bytes,
+            slot_bytes: bytes.len() / BATCH_FRAMES_MAX,
+            bytes,
             held: [Held::default(); BATCH_FRAMES_MAX],
             count: 0,
         }

@@ -18,6 +18,7 @@ mod echo;
 mod mqtt;
 
 use broker::{Broker, TimerOwner};
+use superpage::ArenaBytes;
 use tcpstack::{ConnId, Event, RxFrame, Stack};
 
 use crate::wheel::Wheel;
@@ -25,7 +26,7 @@ use crate::wheel::Wheel;
 pub use hwconfig::ListenerKind;
 
 /// The least that one offer of buffered bytes may hold.
-const OFFER_BYTES_MIN: usize = 16 * 1024;
+pub(crate) const OFFER_BYTES_MIN: usize = 16 * 1024;
 
 /// Who a connection's bytes belong to, kept in the stack's user word of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,15 +89,14 @@ pub struct Applications {
     kinds: Vec<ListenerKind>,
     broker: Broker,
     /// Bytes on their way between stack and application, within one call.
-    scratch: Box<[u8]>,
+    scratch: ArenaBytes,
     draining: bool,
 }
 
 impl Applications {
-    /// Listeners of these kinds, in the order of the stack's ports. `offer_bytes_max` is the longest
-    /// thing the broker wants in one piece.
-    pub fn new(kinds: Vec<ListenerKind>, offer_bytes_max: usize, broker: Broker) -> Applications {
-        let scratch = vec![0; offer_bytes_max.max(OFFER_BYTES_MIN)].into_boxed_slice();
+    /// Listeners of these kinds, in the order of the stack's ports. `scratch` holds the longest thing
+    /// the broker wants in one piece.
+    pub fn new(kinds: Vec<ListenerKind>, scratch: ArenaBytes, broker: Broker) -> Applications {
         Applications { kinds, broker, scratch, draining: false }
     }
 

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig, BrokerError};
 use capsule::clock::Clock;
-use capsule::{PortQueue, RxBatch, TxBatch};
+use capsule::{BATCH_FRAMES_MAX, PortQueue, RxBatch, TxBatch};
 use hwconfig::ListenerKind;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use superpage::{Placement, RegionError, Tier};
+use superpage::{Arena, Placement, RegionError, Tier};
 use tcpstack::{Stack, StackConfig, StackError, Steering};
 
 use crate::drain::{Phase, StopSwitch};
 use crate::idle::{Idle, IdlePolicy};
 use crate::inbox::Inbox;
-use crate::listeners::Applications;
+use crate::listeners::{Applications, OFFER_BYTES_MIN};
 use crate::peers::Peers;
 use crate::publish::Publisher;
 use crate::stopwatch::Stopwatch;
@@ -64,6 +64,8 @@ pub struct Shard {
     pub(crate) rx: RxBatch,
     pub(crate) tx: TxBatch,
     pub(crate) inbox: Inbox,
+    /// What the buffers within a turn are pieces of.
+    scratch: Arena,
     pub(crate) clock: Clock,
     pub(crate) housekeeping_due_ns: u64,
     pub(crate) publisher: Option<Publisher>,
@@ -104,16 +106,17 @@ impl Shard {
     ) -> Result<Shard, ShardError> {
         let connections = config.stack.limits.connections;
         let entries = connections + config.broker.limits.sessions;
-        let offer_bytes_max = config.broker.limits.header_bytes_max as usize;
+        let offer_bytes = (config.broker.limits.header_bytes_max as usize).max(OFFER_BYTES_MIN);
+        let frames_bytes = queue.frame_bytes_max() * BATCH_FRAMES_MAX;
+        let pieces = [offer_bytes, peers.record_bytes_max(), frames_bytes];
+        let mut scratch = Arena::create("scratch", pieces.map(Arena::piece_bytes).iter().sum())?;
+        let [offer, record, frames] =
+            pieces.map(|len| scratch.alloc_bytes(len).expect("the arena is the sum of its pieces"));
         let steering = config.stack.steering.clone();
         let engine = Engine {
             index: steering.shard,
             connections,
-            applications: Applications::new(
-                config.listeners,
-                offer_bytes_max,
-                Broker::new(config.broker)?,
-            ),
+            applications: Applications::new(config.listeners, offer, Broker::new(config.broker)?),
             stack: Stack::new(config.stack)?,
             wheel: Wheel::create(entries, now_ns, config.placement)?,
             peers,
@@ -121,7 +124,8 @@ impl Shard {
             software_steering: config.software_steering.then_some(steering),
         };
         Ok(Shard {
-            inbox: Inbox::new(queue.frame_bytes_max(), engine.peers.record_bytes_max()),
+            inbox: Inbox::new(record, frames),
+            scratch,
             engine,
             queue,
             rx: RxBatch::new(),
@@ -206,6 +210,7 @@ impl Shard {
         let mut regions = self.engine.stack.regions();
         regions.extend(self.engine.applications.broker().regions());
         regions.push(self.engine.wheel.region());
+        regions.push(("scratch", self.scratch.tier(), self.scratch.bytes()));
         regions
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use superpage::{ChunkPool, NIL, Slab};
+use superpage::{Arena, ChunkPool, NIL, Slab};
 
 use crate::alias::Alias;
 use crate::claim::Claim;
@@ -83,6 +83,7 @@ pub struct Broker {
     /// Shards that could not be told of a filter and must take us to want everything.
     pub(crate) untold: u64,
     pub(crate) staging: Vec<Staging>,
+    pub(crate) staging_arena: Arena,
     pub(crate) receiving: Vec<Receiving>,
     pub(crate) moves: Slab<Move>,
     pub(crate) move_cursor: u32,
@@ -122,6 +123,8 @@ impl Broker {
         let BrokerConfig { limits, placement, shards, .. } = &config;
         let (limits, placement) = (*limits, *placement);
         let secret = Secret::new(config.secret);
+        let staging_bytes = Arena::piece_bytes(limits.staging_bytes as usize);
+        let mut staging_arena = Arena::create("staging", usize::from(*shards) * staging_bytes)?;
         Ok(Broker {
             secret,
             now_ns: 0,
@@ -161,7 +164,8 @@ impl Broker {
             claims_stalled: false,
             untold: 0,
             interest: Interest::create(&interest_limits(&limits, *shards), secret, placement)?,
-            staging: (0..*shards).map(|_| new_staging(&limits)).collect(),
+            staging: (0..*shards).map(|_| new_staging(&limits, &mut staging_arena)).collect(),
+            staging_arena,
             receiving: (0..*shards).map(|_| Receiving::None).collect(),
             moves: Slab::create("moves", limits.moves, placement)?,
             move_cursor: 0,
@@ -383,11 +387,12 @@ pub(crate) fn millis(now_ns: u64) -> u32 {
     (now_ns / NANOS_PER_MILLI) as u32
 }
 
-fn new_staging(limits: &Limits) -> Staging {
+fn new_staging(limits: &Limits, arena: &mut Arena) -> Staging {
     // Every answer is to a request with a pending record, so there are never more of them.
     let reserve =
         (limits.pending as usize * ANSWER_BYTES_MAX).min(limits.staging_bytes as usize / 4);
-    Staging::new(limits.staging_bytes as usize, reserve)
+    let buffer = arena.alloc_bytes(limits.staging_bytes as usize);
+    Staging::new(buffer.expect("the arena is the sum of its pieces"), reserve)
 }
 
 /// One unit for every session's id, a quarter more for long ones, and those of aliases and jobs.

@@ -100,6 +100,7 @@ impl Broker {
             ("sessions", self.sessions.tier(), self.sessions.region_bytes()),
             ("moves", self.moves.tier(), self.moves.region_bytes()),
             ("retained-jobs", self.retained_jobs.tier(), self.retained_jobs.region_bytes()),
+            ("staging", self.staging_arena.tier(), self.staging_arena.bytes()),
         ];
         let (tier, bytes) = self.names.region();
         regions.push(("names", tier, bytes));

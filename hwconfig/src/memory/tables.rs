@@ -53,6 +53,11 @@ const WILDCARD_BYTES: u64 = 8;
 /// Subscriptions whose retained messages are being fetched, on each shard.
 const RETAINED_JOBS: u64 = 4_096;
 
+/// Longest part of a packet that the broker takes in one piece.
+const HEADER_BYTES_MAX: u64 = 65 << 10;
+/// Least room for messages to a shard.
+const STAGING_BYTES: u64 = 4 << 20;
+
 /// All terms of a profile.
 pub(super) fn terms(profile: &Profile, has_mqtt: bool) -> Vec<Term> {
     let mut sum = Sum { profile, terms: Vec::new() };
@@ -103,6 +108,8 @@ impl Sum<'_> {
             bytes: (u64::from(memory.eal_mb) << 20) + EAL_SPARE_PAGES * HUGEPAGE_BYTES,
             reason: "memory.eal_mb: packet buffers, device rings, EAL's own",
         });
+        let buffers = Region { name: "scratch", bytes: HUGEPAGE_BYTES };
+        self.add(Owner::Port, "scratch", 1, [buffers], "buffers that live within a turn");
     }
 
     fn tcp(&mut self) {
@@ -252,5 +259,10 @@ impl Sum<'_> {
         regions.extend(tree(names, nodes, levels));
         let why = "filters and wildcards of other shards";
         self.add(Owner::Mqtt, "interest", nodes, regions, why);
+        let header_bytes = HEADER_BYTES_MAX.min(memory.receive_buffer_bytes.into());
+        let largest_two = 2 * u64::from(self.profile.mqtt.packet_bytes_max) + 4 * header_bytes;
+        let bytes = (shards * largest_two.max(STAGING_BYTES)).next_multiple_of(HUGEPAGE_BYTES);
+        let why = "messages on their way to each shard: two of the largest";
+        self.add(Owner::Mqtt, "staging", shards, [Region { name: "staging", bytes }], why);
     }
 }

@@ -1,69 +1,114 @@
 //! Process-private scratch memory on huge pages.
 
 use std::alloc::Layout;
-use std::cell::Cell;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use memmap2::{Advice, MmapRaw};
 
-use crate::Tier;
+use crate::{RegionError, Tier};
 
-/// A block of zeroed memory that is given out in pieces and taken back all at once.
+/// A block of zeroed memory that is given out in pieces, and given back when the last piece and the
+/// arena are gone.
 ///
 /// For tables that no successor process needs. It is one allocation on 2 MB pages where enough
-/// are free, and ordinary memory with transparent huge pages asked for elsewhere. It can move to
-/// another thread, but only one at a time uses it.
+/// are free, and ordinary memory with transparent huge pages asked for elsewhere.
 #[derive(Debug)]
 pub struct Arena {
-    block: Block,
+    block: Arc<Block>,
     bytes: usize,
-    used: Cell<usize>,
+    used: usize,
 }
 
 impl Arena {
-    /// Makes an arena of `bytes` bytes.
+    /// Makes an arena of `bytes` bytes: the sum of its pieces, each rounded up by
+    /// [`Arena::piece_bytes`].
     ///
     /// # Errors
     /// When the kernel has no memory of that size to give.
-    pub fn new(bytes: usize) -> io::Result<Self> {
+    pub fn create(name: &str, bytes: usize) -> Result<Self, RegionError> {
         let block = match HugeBlock::new(bytes) {
             Some(huge) => Block::Huge(huge),
-            None => Block::Mapped(map_private(bytes)?),
+            None => Block::Mapped(map_private(bytes).map_err(|source| RegionError::System {
+                name: name.to_owned(),
+                step: "map it",
+                bytes,
+                tier: Tier::Transparent,
+                source,
+            })?),
         };
-        Ok(Self { block, bytes, used: Cell::new(0) })
+        Ok(Self { block: Arc::new(block), bytes, used: 0 })
+    }
+
+    /// What a piece of `len` bytes takes.
+    #[must_use]
+    pub const fn piece_bytes(len: usize) -> usize {
+        len.next_multiple_of(LINE_BYTES)
     }
 
     /// Gives out the next `len` bytes, zeroed, on a cache line of their own; `None` when fewer are
-    /// left. They stay the caller's as long as the arena lives.
-    #[expect(clippy::mut_from_ref, reason = "every call gives out bytes never given out before")]
+    /// left.
     #[must_use]
-    pub fn alloc_bytes(&self, len: usize) -> Option<&mut [u8]> {
-        let start = self.used.get();
-        let end = start.checked_add(len).filter(|&end| end <= self.bytes)?;
+    pub fn alloc_bytes(&mut self, len: usize) -> Option<ArenaBytes> {
+        let end = self.used.checked_add(len).filter(|&end| end <= self.bytes)?;
+        // Inside the block, or one past its end for an empty piece: never null.
+        let start = NonNull::new(self.block.start().wrapping_add(self.used))?;
         // The rounding may pass the end, and then nothing (but empty pieces) fits any more.
-        self.used.set(end.next_multiple_of(LINE_BYTES).min(self.bytes));
-        let start = self.block.start().wrapping_add(start);
-        // SAFETY: `start..end` lies inside the block, which lives as long as `self` and was
-        // zeroed by the kernel; `used` only grows, so no two pieces overlap.
-        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
+        self.used = Self::piece_bytes(end).min(self.bytes);
+        Some(ArenaBytes { start, len, _block: Arc::clone(&self.block) })
     }
 
-    /// Bytes not given out.
+    /// Bytes of the whole arena.
     #[must_use]
-    pub fn free_bytes(&self) -> usize {
-        self.bytes - self.used.get()
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What kind of pages the arena lies on: hugetlb, or whatever the kernel makes of a request
     /// for transparent ones.
     #[must_use]
     pub fn tier(&self) -> Tier {
-        match self.block {
+        match *self.block {
             Block::Huge(_) => Tier::Hugetlb,
             Block::Mapped(_) => Tier::Transparent,
         }
+    }
+}
+
+/// A piece of an [`Arena`]: bytes that nobody else has.
+///
+/// Invariant: `start` and `len` are a range of the block that no other piece overlaps.
+#[derive(Debug)]
+pub struct ArenaBytes {
+    start: NonNull<u8>,
+    len: usize,
+    /// Keeps the memory.
+    _block: Arc<Block>,
+}
+
+// SAFETY: a piece is the only owner of its range (the invariant), like a `Box<[u8]>`, and the block
+// that it shares is `Send` and `Sync`.
+unsafe impl Send for ArenaBytes {}
+
+impl Deref for ArenaBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the range lies inside the block, which lives as long as `self` and was zeroed by
+        // the kernel; no other piece overlaps it, and nobody writes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for ArenaBytes {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes this borrow the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
@@ -89,8 +134,10 @@ struct HugeBlock {
     layout: Layout,
 }
 
-// SAFETY: the block is plain memory that only its owner points to.
+// SAFETY: the block is plain memory; it may be freed from any thread.
 unsafe impl Send for HugeBlock {}
+// SAFETY: a shared block gives out nothing but its address.
+unsafe impl Sync for HugeBlock {}
 
 impl HugeBlock {
     /// Takes 2 MB pages and faults them in; `None` when the kernel has too few.
@@ -134,8 +181,8 @@ mod tests {
 
     #[test]
     fn pieces_are_zeroed_apart_and_aligned() {
-        let arena = Arena::new(1 << 16).unwrap();
-        let first = arena.alloc_bytes(100).unwrap();
+        let mut arena = Arena::create("test", 1 << 16).unwrap();
+        let mut first = arena.alloc_bytes(100).unwrap();
         first.fill(0xff);
         let second = arena.alloc_bytes(50).unwrap();
         assert!(second.iter().all(|&byte| byte == 0));
@@ -144,11 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn piece_outlives_its_arena_on_another_thread() {
+        let mut arena = Arena::create("test", 1 << 12).unwrap();
+        let mut piece = arena.alloc_bytes(100).unwrap();
+        drop(arena);
+        piece.fill(7);
+        let sum =
+            std::thread::spawn(move || piece.iter().map(|&byte| u32::from(byte)).sum::<u32>());
+        assert_eq!(sum.join().unwrap(), 700);
+    }
+
+    #[test]
     fn full_arena_says_no_and_stays_usable() {
-        let arena = Arena::new(200).unwrap();
+        let mut arena = Arena::create("test", 200).unwrap();
         assert!(arena.alloc_bytes(201).is_none());
         assert_eq!(arena.alloc_bytes(200).unwrap().len(), 200);
-        assert_eq!(arena.free_bytes(), 0);
         assert!(arena.alloc_bytes(1).is_none());
         assert!(arena.alloc_bytes(usize::MAX).is_none());
         assert!(arena.alloc_bytes(0).unwrap().is_empty());
@@ -156,7 +213,7 @@ mod tests {
 
     #[test]
     fn empty_arena_gives_only_empty_pieces() {
-        let arena = Arena::new(0).unwrap();
+        let mut arena = Arena::create("test", 0).unwrap();
         assert!(arena.alloc_bytes(1).is_none());
         assert!(arena.alloc_bytes(0).unwrap().is_empty());
     }
@@ -164,7 +221,7 @@ mod tests {
     #[test]
     fn more_than_the_huge_pages_falls_back() {
         // 1 TB: beyond any pool of huge pages, and untouched it costs nothing.
-        if let Ok(arena) = Arena::new(1 << 40) {
+        if let Ok(mut arena) = Arena::create("test", 1 << 40) {
             arena.alloc_bytes(64).unwrap().fill(1);
             assert_eq!(arena.tier(), Tier::Transparent);
         }

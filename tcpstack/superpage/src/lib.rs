@@ -41,7 +41,7 @@ pub mod region;
 mod section;
 mod slab;
 
-pub use arena::Arena;
+pub use arena::{Arena, ArenaBytes};
 pub use array::Array;
 pub use chunk_pool::ChunkPool;
 pub use counters::Field;

@@ -55,6 +55,10 @@ impl<'a> Auth<'a> {
     /// # Errors
     /// The packet is malformed.
     pub fn parse(body: &'a [u8]) -> Result<Auth<'a>, DecodeError> {
+        // §3.15.2.1: unlike a DISCONNECT, it has both reason code and properties or neither.
+        if body.len() == 1 {
+            return Err(DecodeError::Truncated);
+        }
         let mut reader = Reader::new(body);
         let (reason, properties) =
             reason_and_properties(&mut reader, PacketType::Auth, Owner::Auth)?;
@@ -64,7 +68,12 @@ impl<'a> Auth<'a> {
 
     /// Writes the packet to the front of `out`; `None` when it does not fit.
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
-        encode(PacketType::Auth, self.reason, &self.properties, out)
+        let bare = self.reason == ReasonCode::SUCCESS && self.properties.as_bytes().is_empty();
+        if bare {
+            encode(PacketType::Auth, self.reason, &self.properties, out)
+        } else {
+            encode_whole(PacketType::Auth, self.reason, &self.properties, out)
+        }
     }
 }
 
@@ -87,23 +96,34 @@ fn reason_and_properties<'a>(
     Ok((reason, Properties::parse(reader, owner)?))
 }
 
+/// Leaves out the properties, or the reason code and the properties, when they say nothing.
 fn encode(
     kind: PacketType,
     reason: ReasonCode,
     properties: &Properties<'_>,
     out: &mut [u8],
 ) -> Option<usize> {
-    let mut writer = Writer::new(out);
-    if properties.as_bytes().is_empty() {
-        let with_reason = reason != ReasonCode::SUCCESS;
-        writer.fixed_header(kind.first_byte(), usize::from(with_reason));
-        if with_reason {
-            writer.u8(reason.0);
-        }
-    } else {
-        writer.fixed_header(kind.first_byte(), 1 + properties.encoded_len());
-        writer.u8(reason.0);
-        properties.encode(&mut writer);
+    if !properties.as_bytes().is_empty() {
+        return encode_whole(kind, reason, properties, out);
     }
+    let mut writer = Writer::new(out);
+    let with_reason = reason != ReasonCode::SUCCESS;
+    writer.fixed_header(kind.first_byte(), usize::from(with_reason));
+    if with_reason {
+        writer.u8(reason.0);
+    }
+    writer.finish()
+}
+
+fn encode_whole(
+    kind: PacketType,
+    reason: ReasonCode,
+    properties: &Properties<'_>,
+    out: &mut [u8],
+) -> Option<usize> {
+    let mut writer = Writer::new(out);
+    writer.fixed_header(kind.first_byte(), 1 + properties.encoded_len());
+    writer.u8(reason.0);
+    properties.encode(&mut writer);
     writer.finish()
 }

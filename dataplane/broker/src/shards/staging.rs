@@ -1,5 +1,7 @@
 //! Messages for one other shard, until the dataplane has put them into its ring.
 
+use superpage::ArenaBytes;
+
 /// A bounded queue of byte records, each in one piece.
 ///
 /// Records lie behind one another in a fixed buffer, each after its length; a record that would not
@@ -8,7 +10,7 @@
 /// other.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    buffer: Box<[u8]>,
+    buffer: ArenaBytes,
     /// Where the oldest record starts.
     head: usize,
     /// Where the next record goes.
@@ -25,9 +27,9 @@ const LENGTH_BYTES: usize = 4;
 const SKIP: u32 = u32::MAX;
 
 impl Staging {
-    /// An empty queue of `bytes`, of which only answers may use the last `reserve`.
-    pub(crate) fn new(bytes: usize, reserve: usize) -> Staging {
-        Staging { buffer: vec![0; bytes].into(), head: 0, tail: 0, used: 0, reserve }
+    /// An empty queue in `buffer`, of which only answers may use the last `reserve` bytes.
+    pub(crate) fn new(buffer: ArenaBytes, reserve: usize) -> Staging {
+        Staging { buffer, head: 0, tail: 0, used: 0, reserve }
     }
 
     /// Bytes in use.
@@ -122,10 +124,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
+    use superpage::Arena;
+
+    fn staging(bytes: usize, reserve: usize) -> Staging {
+        let mut arena = Arena::create("staging", bytes).unwrap();
+        Staging::new(arena.alloc_bytes(bytes).unwrap(), reserve)
+    }
 
     #[test]
     fn reserve_is_left_to_answers() {
-        let mut staging = Staging::new(1_000, 300);
+        let mut staging = staging(1_000, 300);
         assert!(staging.has_room(300, 300));
         assert!(!staging.has_room(500, 300));
         assert!(staging.push(900, |body| Some(body.len())));
@@ -135,7 +143,7 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_queue(steps in prop::collection::vec((any::<bool>(), 0usize..120, 0usize..40), 1..400)) {
-            let mut staging = Staging::new(512, 0);
+            let mut staging = staging(512, 0);
             let mut model: VecDeque<Vec<u8>> = VecDeque::new();
             for (index, (push, len, spare)) in steps.into_iter().enumerate() {
                 if push {
