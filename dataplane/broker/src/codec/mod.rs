@@ -10,6 +10,9 @@
 //! Whoever holds one of these views holds a packet that is well formed. Topic names and filters are
 //! the exception: they are handed out as raw bytes, because `TopicName` and `TopicFilter` check them
 //! (UTF-8 included) when they become types.
+//!
+//! Differential tests hold all of it against a codec by other people (`tests/codec`). It is stricter
+//! where the specification says MUST NOT; each difference is named there.
 
 pub mod ack;
 pub mod connect;

@@ -112,6 +112,10 @@ impl<'a> Property<'a> {
             Property::MaximumQos(qos) | Property::PayloadFormatIndicator(qos) if *qos > 1 => {
                 Err(DecodeError::BadPropertyValue)
             }
+            // §3.3.2.3.5: a Response Topic is a topic name.
+            Property::ResponseTopic(topic) if topic.contains(['+', '#']) => {
+                Err(DecodeError::BadPropertyValue)
+            }
             _ => Ok(()),
         }
     }

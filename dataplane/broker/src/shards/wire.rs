@@ -252,6 +252,14 @@ impl<'a> ShardMessage<'a> {
                 put_session(w, of);
                 w.u8(u8::from(ok));
             }
+            _ => self.encode_move(w),
+        }
+        writer.finish()
+    }
+
+    /// The messages of a take-over.
+    fn encode_move(&self, w: &mut Writer<'_>) {
+        match *self {
             ShardMessage::TakeOver { token, of, to, clean_start } => {
                 w.u8(TAKE_OVER);
                 put_handle(w, token);
@@ -283,7 +291,6 @@ impl<'a> ShardMessage<'a> {
             }
             _ => self.encode_data(w),
         }
-        writer.finish()
     }
 
     /// The messages that have to do with topics rather than with client ids.

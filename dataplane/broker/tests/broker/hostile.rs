@@ -159,7 +159,7 @@ fn clear_retained(net: &mut Net) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_is_given_back(seed: u64, shards in 1u16..4) {
