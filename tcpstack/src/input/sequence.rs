@@ -46,10 +46,16 @@ pub(super) fn check(
 /// taken for its acknowledgment; its text is cut off later. RFC 9293 §3.10.7.4 (MUST-66): so is an
 /// empty one beside it, since the peer's probe may be counted by one end and not by the other, and two
 /// ends with closed windows would never hear that they have opened.
+///
+/// Beyond the table an empty segment at the very end of the window is taken too. That is where a peer
+/// that has filled the window numbers its acknowledgments: were they refused while a lost segment is
+/// missing, we would send again what has arrived, and not hear its reset.
 pub(super) fn is_acceptable(rcv_nxt: SeqNum, rcv_wnd: u32, seq: SeqNum, len: u32) -> bool {
     let in_window = |seq: SeqNum| seq.since(rcv_nxt) < rcv_wnd;
     let is_beside = rcv_wnd == 0 && len == 0 && (seq + 1 == rcv_nxt || seq == rcv_nxt + 1);
-    seq == rcv_nxt || in_window(seq) || (len > 0 && in_window(seq + (len - 1))) || is_beside
+    let is_at_end = len == 0 && seq.since(rcv_nxt) == rcv_wnd;
+    let ends_within = len > 0 && in_window(seq + (len - 1));
+    seq == rcv_nxt || in_window(seq) || ends_within || is_beside || is_at_end
 }
 
 /// RFC 7323 §5.3, R1, and §3.2.
@@ -108,7 +114,8 @@ mod tests {
             (0, -1, 1, false),
             (10, 0, 0, true),
             (10, 9, 0, true),
-            (10, 10, 0, false),
+            (10, 10, 0, true), // beyond the table
+            (10, 11, 0, false),
             (10, -1, 0, false),
             (10, -5, 5, false),
             (10, -5, 6, true),

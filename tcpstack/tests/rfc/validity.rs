@@ -67,6 +67,31 @@ fn segments_outside_the_window_are_acknowledged_and_dropped() {
 }
 
 #[test]
+fn acknowledgment_at_the_end_of_the_window_counts() {
+    // The peer has filled the window, and the first segment was lost: until it has come again, all
+    // that the peer acknowledges is numbered after the window.
+    let mut bench = Bench::established();
+    bench.send(0, &[1; 20_000]);
+    assert_eq!(bench.sent().len(), 10, "the initial congestion window");
+    let rest: Vec<Seg> = (1..60).map(|n| seg("A", 1 + 1_000 * n, 1).octets(&[2; 1_000])).collect();
+    bench.receive_all(&rest);
+    bench.sent();
+    bench.receive(seg("A", 60_001, 2_001));
+    assert_eq!(bench.counters().drop_tcp_window, 0);
+    let lines = bench.lines();
+    assert_eq!(lines.first().map(String::as_str), Some("A 10001:11001 ack 1"), "{lines:?}");
+    bench.receive(seg("A", 60_002, 3_001));
+    assert_eq!(bench.counters().drop_tcp_window, 1, "beyond it nothing is believed");
+}
+
+#[test]
+fn reset_at_the_end_of_the_window_is_challenged() {
+    // As above, with an aborting peer: its answer to the challenge ends the connection, which would
+    // otherwise live until it has something to send.
+    all_acknowledge(|_, _| seg("R", 60_001, 0));
+}
+
+#[test]
 fn reset_at_the_next_octet_ends_the_connection() {
     for (mut bench, rcv_nxt, _) in every_state() {
         bench.receive(seg("R", rcv_nxt, 0));
@@ -85,7 +110,7 @@ fn reset_elsewhere_in_the_window_is_challenged() {
 #[test]
 fn reset_outside_the_window_is_ignored() {
     for (mut bench, rcv_nxt, _) in every_state() {
-        bench.receive(seg("R", rcv_nxt + 60_000, 0));
+        bench.receive(seg("R", rcv_nxt + 60_001, 0));
         bench.receive(seg("R", rcv_nxt.wrapping_sub(1), 0));
         assert!(bench.sent().is_empty() && bench.events.is_empty());
         assert_eq!(bench.counters().drop_tcp_reset, 2);
