@@ -47,9 +47,11 @@ def _interrupt(*_):
 def cleaned_up():
     """An ExitStack for what must not remain, however the program is ended.
 
-    SIGTERM ends the block like Ctrl-C; while the stack unwinds both are ignored.
+    SIGTERM ends the block like Ctrl-C; while the stack unwinds both are ignored. Both are set here
+    because whoever starts us in the background may have them ignored, and children inherit that.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     with contextlib.ExitStack() as stack:
         try:
             yield stack

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 
 import world
 from appliance import LIVE
@@ -19,9 +20,13 @@ class Script(subprocess.Popen):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         LIVE.add(self)
+        # Whoever waits for its output shall not wait for ever.
+        self._limit = threading.Timer(300, self.terminate)
+        self._limit.start()
 
     def remove(self):
         """Ends it with SIGTERM if it still runs."""
+        self._limit.cancel()
         if self.poll() is None:
             self.terminate()
             self.communicate(timeout=60)
