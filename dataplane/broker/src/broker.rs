@@ -11,23 +11,23 @@ use crate::counters::BrokerCounters;
 use crate::gauges::Survey;
 use crate::lifecycle::{Endings, Leave};
 use crate::link::{Link, LinkList, LinkState, Work, flag};
+use crate::memory::NAME_UNIT_BYTES;
 use crate::output::OUTPUT_CHUNK_BYTES;
 use crate::pending::Pending;
 use crate::retained::RetainedJob;
 use crate::session::Session;
+use crate::shards::Receiving;
 use crate::shards::staging::Staging;
-use crate::shards::wire::FIXED_BYTES_MAX;
-use crate::shards::{ANSWER_BYTES_MAX, Receiving};
 use crate::store::bytes::ByteStore;
-use crate::store::directory::{ClientDirectory, DirectoryLimits};
+use crate::store::directory::ClientDirectory;
 use crate::store::hash::Secret;
-use crate::store::message::{MessageLimits, MessageStore};
+use crate::store::message::MessageStore;
 use crate::store::queue::DeliveryPool;
-use crate::store::retained::{RetainedLimits, RetainedStore};
+use crate::store::retained::RetainedStore;
 use crate::take_over::Move;
 use crate::timers::TimerRequest;
-use crate::topic::index::{IndexLimits, SubscriptionIndex};
-use crate::topic::interest::{Interest, InterestLimits};
+use crate::topic::index::SubscriptionIndex;
+use crate::topic::interest::Interest;
 use crate::topic::matcher::Matcher;
 
 /// One shard's broker. See the crate's documentation for how it is driven.
@@ -148,22 +148,22 @@ impl Broker {
             shutdown_cursor: None,
             sessions: Slab::create("sessions", limits.sessions, placement)?,
             connected: 0,
-            names: ByteStore::create("names", NAME_UNIT_BYTES, name_units(&limits), placement)?,
-            index: SubscriptionIndex::create(&index_limits(&limits), secret, placement)?,
+            names: ByteStore::create("names", NAME_UNIT_BYTES, limits.name_units(), placement)?,
+            index: SubscriptionIndex::create(&limits.index(), secret, placement)?,
             matcher: Matcher::new(),
-            messages: MessageStore::create(&message_limits(&limits), placement)?,
+            messages: MessageStore::create(&limits.message_store(), placement)?,
             deliveries: DeliveryPool::create(limits.deliveries, placement)?,
             ending: Endings::default(),
             ids_assigned: 0,
-            directory: ClientDirectory::create(&directory_limits(&limits), secret, placement)?,
+            directory: ClientDirectory::create(&limits.directory(), secret, placement)?,
             epoch: 0,
-            retained: RetainedStore::create(&retained_limits(&limits), secret, placement)?,
+            retained: RetainedStore::create(&limits.retained_store(), secret, placement)?,
             retained_jobs: Slab::create("retained-jobs", limits.retained_jobs, placement)?,
             retained_cursor: 0,
             claims: Slab::create("claims", limits.pending, placement)?,
             claims_stalled: false,
             untold: 0,
-            interest: Interest::create(&interest_limits(&limits, *shards), secret, placement)?,
+            interest: Interest::create(&limits.interest(*shards), secret, placement)?,
             staging: (0..*shards).map(|_| new_staging(&limits, &mut staging_arena)).collect(),
             staging_arena,
             receiving: (0..*shards).map(|_| Receiving::None).collect(),
@@ -365,22 +365,11 @@ impl Scratch {
     }
 }
 
-impl Limits {
-    /// Bytes of the largest message between shards: a ring must take records of that size.
-    pub const fn shard_message_bytes_max(&self) -> usize {
-        // Topic, properties and a part of a payload, twice wrapped (image record in a message).
-        self.header_bytes_max as usize + crate::shards::wire::PART_BYTES_MAX + 2 * FIXED_BYTES_MAX
-    }
-}
-
 pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Timer requests kept; when more come in one turn, a sweep finds the rest.
 pub(crate) const TIMER_REQUESTS_MAX: usize = 4_096;
-
-/// Client ids of up to 16 bytes take one unit.
-const NAME_UNIT_BYTES: u32 = 24;
 
 /// Milliseconds of a time, wrapping after 49 days.
 pub(crate) fn millis(now_ns: u64) -> u32 {
@@ -388,62 +377,6 @@ pub(crate) fn millis(now_ns: u64) -> u32 {
 }
 
 fn new_staging(limits: &Limits, arena: &mut Arena) -> Staging {
-    // Every answer is to a request with a pending record, so there are never more of them.
-    let reserve =
-        (limits.pending as usize * ANSWER_BYTES_MAX).min(limits.staging_bytes as usize / 4);
     let buffer = arena.alloc_bytes(limits.staging_bytes as usize);
-    Staging::new(buffer.expect("the arena is the sum of its pieces"), reserve)
-}
-
-/// One unit for every session's id, a quarter more for long ones, and those of aliases and jobs.
-fn name_units(limits: &Limits) -> u32 {
-    let ids = limits.sessions + limits.sessions / 4;
-    ids + 2 * limits.active_links + 2 * limits.retained_jobs + LONG_NAME_UNITS
-}
-
-/// Room for a few names of the greatest length.
-const LONG_NAME_UNITS: u32 = 8 * 65_536 / NAME_UNIT_BYTES;
-
-fn index_limits(limits: &Limits) -> IndexLimits {
-    IndexLimits {
-        subscriptions: limits.subscriptions,
-        filters: limits.filters,
-        filter_units: limits.filters + limits.filters / 2 + LONG_NAME_UNITS,
-        nodes: limits.wildcard_nodes,
-        level_units: limits.wildcard_nodes + LONG_NAME_UNITS,
-        identifiers: limits.identifiers,
-    }
-}
-
-fn message_limits(limits: &Limits) -> MessageLimits {
-    MessageLimits {
-        messages: limits.messages,
-        name_units: 2 * limits.messages + LONG_NAME_UNITS,
-        payload_units: limits.payload_units,
-        payload_unit_bytes: limits.payload_unit_bytes,
-    }
-}
-
-fn directory_limits(limits: &Limits) -> DirectoryLimits {
-    DirectoryLimits { clients: limits.clients, id_units: limits.clients * 2 + LONG_NAME_UNITS }
-}
-
-fn retained_limits(limits: &Limits) -> RetainedLimits {
-    RetainedLimits {
-        topics: limits.retained,
-        nodes: limits.retained * 2,
-        level_units: limits.retained * 2 + LONG_NAME_UNITS,
-    }
-}
-
-fn interest_limits(limits: &Limits, shards: u16) -> InterestLimits {
-    let alone = shards == 1;
-    let scaled = |value: u32| if alone { 0 } else { value };
-    InterestLimits {
-        shards,
-        exact_slots: scaled(limits.filters.saturating_mul(8)),
-        wildcards: scaled(limits.wildcard_nodes),
-        nodes: scaled(limits.wildcard_nodes),
-        level_units: scaled(limits.wildcard_nodes + LONG_NAME_UNITS),
-    }
+    Staging::new(buffer.expect("the arena is the sum of its pieces"), limits.answer_reserve())
 }

@@ -93,7 +93,7 @@ pub struct Limits {
     pub retained_jobs: u32,
     /// Sessions moving away to another shard at the same time.
     pub moves: u32,
-    /// Bytes staged for each other shard.
+    /// Bytes staged for each other shard: at least two of the largest packets.
     pub staging_bytes: u32,
 }
 

@@ -102,6 +102,8 @@ counters! {
         shard_messages_in: messages,
         /// Messages staged for other shards.
         shard_messages_out: messages,
+        /// Answers to other shards that had no room even in their reserve.
+        shard_answers_lost: messages,
         /// Messages from other shards that made no sense.
         shard_messages_bad: messages,
         /// Publishes forwarded to other shards.
@@ -132,8 +134,20 @@ counters! {
         filters: filters,
         /// Different topic filters with wildcards.
         wildcard_filters: filters,
+        /// Levels of filters with wildcards.
+        wildcard_levels: levels,
+        /// Units for texts of filters that are free.
+        filter_units_free: units,
+        /// Subscriptions with a Subscription Identifier.
+        identifiers: subscriptions,
+        /// Filters with wildcards that other shards told of.
+        interest_wildcards: filters,
+        /// Shards taken to be subscribed to everything because their filters did not fit.
+        interest_everything: shards,
         /// Messages stored.
         messages: messages,
+        /// Units for topics and properties of messages that are free.
+        message_name_units_free: units,
         /// Units of payload memory free.
         payload_units_free: units,
         /// Retained messages.

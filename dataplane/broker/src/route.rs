@@ -42,6 +42,11 @@ struct Targets {
 }
 
 impl Targets {
+    fn shards(&self) -> impl Iterator<Item = u16> + use<> {
+        let deliver = self.deliver;
+        deliver.iter().chain(self.keep.filter(move |home| !deliver.contains(*home)))
+    }
+
     fn flags_for(&self, shard: u16) -> u8 {
         let deliver = if self.deliver.contains(shard) { publish_flag::DELIVER } else { 0 };
         let keep = if self.keep == Some(shard) { publish_flag::KEEP } else { 0 };
@@ -108,31 +113,25 @@ impl Broker {
         targets: &Targets,
         origin: Option<Origin>,
     ) -> Routed {
-        let me = self.config.shard;
-        let shards = (0..self.config.shards).filter(|shard| *shard != me);
+        if targets.deliver.is_empty() && targets.keep.is_none() {
+            return Routed::Done { reached: false };
+        }
         let reliable = self.messages.get(message).qos > 0;
         let bytes = self.forward_bytes(message);
-        let mut wanted = 0;
-        for shard in shards.clone().filter(|shard| targets.flags_for(*shard) != 0) {
-            wanted += 1;
-            if reliable && !self.has_room_for(shard, bytes) {
-                return Routed::Full;
-            }
-        }
-        if wanted == 0 {
-            return Routed::Done { reached: false };
+        if reliable && targets.shards().any(|shard| !self.has_room_for(shard, bytes)) {
+            return Routed::Full;
         }
         let mut token = NO_TOKEN;
         let mut answer = 0;
         if let Some(Origin { link, packet_id, kind }) = origin {
             let mut pending = Pending::new(kind, link, packet_id);
-            pending.outstanding = wanted;
+            pending.outstanding = targets.shards().count() as u32;
             let Some(pending) = self.pending.insert(pending) else { return Routed::Full };
             self.queue_ack(link, pending);
             token = self.pending.handle(pending);
             answer = publish_flag::ANSWER;
         }
-        for shard in shards.filter(|shard| targets.flags_for(*shard) != 0) {
+        for shard in targets.shards() {
             let flags = targets.flags_for(shard) | answer;
             if self.send_publish(shard, token, flags, name, message) {
                 self.counters.forwards_out += 1;
@@ -151,6 +150,7 @@ impl Broker {
         message: MessageId,
         name: TopicName<'_>,
     ) -> bool {
+        debug_assert!(self.messages.is_complete(message), "only whole messages are delivered");
         let record = *self.messages.get(message);
         if record.expires_at_ns != 0 && record.expires_at_ns <= now_ns {
             return false;

@@ -10,6 +10,9 @@
 pub(crate) mod staging;
 pub(crate) mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use superpage::{Handle, NIL};
 
 use crate::broker::Broker;
@@ -302,6 +305,7 @@ impl Broker {
         }
         let sent = self.staging[usize::from(to)].push(bytes, |out| message.encode(out));
         self.counters.shard_messages_out += u64::from(sent);
+        self.counters.shard_answers_lost += u64::from(!sent && message.is_answer());
         sent
     }
 

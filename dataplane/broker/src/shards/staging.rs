@@ -21,8 +21,8 @@ pub(crate) struct Staging {
     reserve: usize,
 }
 
-/// A length, or [`SKIP`].
-const LENGTH_BYTES: usize = 4;
+/// Bytes of a record besides itself: its length.
+pub(crate) const LENGTH_BYTES: usize = 4;
 /// Stands where a length would: the next record starts at the front.
 const SKIP: u32 = u32::MAX;
 
@@ -141,6 +141,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn behaves_like_a_queue(steps in prop::collection::vec((any::<bool>(), 0usize..120, 0usize..40), 1..400)) {
             let mut staging = staging(512, 0);

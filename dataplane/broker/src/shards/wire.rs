@@ -1,7 +1,8 @@
 //! What shards tell each other, as bytes.
 //!
 //! The rings between shards carry these encodings. They never leave the process, but they are
-//! decoded like any input: what does not decode is counted and ignored.
+//! decoded like any input: what does not decode, or is about nothing there is, is counted and
+//! ignored. Only the cursors of retained searches are taken as they come back.
 
 use superpage::Handle;
 use zerocopy::{FromBytes, IntoBytes};

@@ -131,11 +131,6 @@ impl ClientDirectory {
         self.clients.len()
     }
 
-    /// Client ids there is room for.
-    pub(crate) fn capacity(&self) -> u32 {
-        self.clients.capacity()
-    }
-
     /// What the directory lies on.
     pub(crate) fn regions(&self) -> Vec<RegionFact> {
         let (ids, index) = (self.ids.region(), self.index.region());

@@ -190,6 +190,7 @@ impl MessageStore {
     }
 
     /// Whether the topic name is `topic`.
+    #[cfg(test)]
     pub(crate) fn topic_is(&self, id: MessageId, topic: &[u8]) -> bool {
         self.names.eq(self.messages[id].topic, topic)
     }
@@ -206,6 +207,7 @@ impl MessageStore {
 
     /// Copies payload from `offset` on; returns the number of bytes. It walks to `offset` from the
     /// front.
+    #[cfg(test)]
     pub(crate) fn read_payload(&self, id: MessageId, offset: usize, into: &mut [u8]) -> usize {
         self.payloads.read(self.messages[id].payload, offset, into)
     }
@@ -231,6 +233,7 @@ impl MessageStore {
     }
 
     /// Messages there is room for.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> u32 {
         self.messages.capacity()
     }

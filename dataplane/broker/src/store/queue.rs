@@ -135,24 +135,14 @@ impl DeliveryPool {
 
     /// Index of the delivery with this packet identifier. Looks from the oldest on.
     pub(crate) fn find(&self, queue: &DeliveryQueue, packet_id: u16) -> Option<u32> {
-        let before = self.before(queue, queue.len, |delivery| delivery.packet_id == packet_id)?;
+        let before = self.before(queue, packet_id)?;
         Some(self.deliveries[before].next)
     }
 
     /// Takes the delivery with this packet identifier out. Looks from the oldest on, which is the
     /// one a client acknowledges first.
     pub(crate) fn remove(&mut self, queue: &mut DeliveryQueue, packet_id: u16) -> Option<Delivery> {
-        let before = self.before(queue, queue.len, |delivery| delivery.packet_id == packet_id)?;
-        Some(self.take_after(queue, before))
-    }
-
-    /// Takes the oldest delivery of QoS 0 out, if it is among the `scan_max` oldest ones.
-    pub(crate) fn drop_oldest_qos0(
-        &mut self,
-        queue: &mut DeliveryQueue,
-        scan_max: u32,
-    ) -> Option<Delivery> {
-        let before = self.before(queue, scan_max, |delivery| delivery.qos == 0)?;
+        let before = self.before(queue, packet_id)?;
         Some(self.take_after(queue, before))
     }
 
@@ -171,17 +161,12 @@ impl DeliveryPool {
         vec![("deliveries", self.deliveries.tier(), self.deliveries.region_bytes())]
     }
 
-    /// The delivery before the first one of the `scan_max` oldest that is `wanted`.
-    fn before(
-        &self,
-        queue: &DeliveryQueue,
-        scan_max: u32,
-        wanted: impl Fn(&Delivery) -> bool,
-    ) -> Option<u32> {
+    /// The delivery before the oldest one with this packet identifier.
+    fn before(&self, queue: &DeliveryQueue, packet_id: u16) -> Option<u32> {
         let mut before = self.last(queue)?;
-        for _ in 0..queue.len.min(scan_max) {
+        for _ in 0..queue.len {
             let index = self.deliveries[before].next;
-            if wanted(&self.deliveries[index]) {
+            if self.deliveries[index].packet_id == packet_id {
                 return Some(before);
             }
             before = index;
@@ -237,7 +222,6 @@ mod tests {
         Pop { queue: usize },
         Move,
         Remove { queue: usize, packet_id: u16 },
-        DropOldest { queue: usize, scan_max: u32 },
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -246,10 +230,8 @@ mod tests {
             5 => (queue.clone(), 0..2_u8).prop_map(|(queue, qos)| Step::Push { queue, qos }),
             1 => queue.clone().prop_map(|queue| Step::Pop { queue }),
             2 => Just(Step::Move),
-            2 => (queue.clone(), 1..30_u16)
+            2 => (queue, 1..30_u16)
                 .prop_map(|(queue, packet_id)| Step::Remove { queue, packet_id }),
-            1 => (queue, 0..6_u32)
-                .prop_map(|(queue, scan_max)| Step::DropOldest { queue, scan_max }),
         ]
     }
 
@@ -303,13 +285,6 @@ mod tests {
                         prop_assert_eq!(found.map(|index| key(*pool.get(index))), expected);
                         let removed = pool.remove(&mut queues[queue], packet_id);
                         prop_assert_eq!(removed.map(key), expected);
-                    }
-                    Step::DropOldest { queue, scan_max } => {
-                        let mut oldest = model[queue].iter().take(scan_max as usize);
-                        let at = oldest.position(|&(_, qos)| qos == 0);
-                        let expected = at.and_then(|at| model[queue].remove(at));
-                        let dropped = pool.drop_oldest_qos0(&mut queues[queue], scan_max);
-                        prop_assert_eq!(dropped.map(key), expected);
                     }
                 }
                 for (queue, model) in queues.iter().zip(&model) {

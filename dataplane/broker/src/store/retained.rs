@@ -156,11 +156,6 @@ impl RetainedStore {
         self.topics
     }
 
-    /// Topics there is room for.
-    pub(crate) fn capacity(&self) -> u32 {
-        self.topics_max
-    }
-
     /// What the store lies on.
     pub(crate) fn regions(&self) -> Vec<RegionFact> {
         self.tree.regions().to_vec()

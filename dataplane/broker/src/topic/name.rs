@@ -93,6 +93,7 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// The filter proper, which names are matched against.
+    #[cfg(test)]
     pub(crate) fn filter(self) -> &'a [u8] {
         self.filter
     }
@@ -108,6 +109,7 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// The levels of the filter proper.
+    #[cfg(test)]
     pub(crate) fn levels(self) -> Levels<'a> {
         levels(self.filter)
     }
@@ -127,6 +129,7 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// Whether a message to `name` is for this filter.
+    #[cfg(test)]
     pub(crate) fn matches(self, name: TopicName<'_>) -> bool {
         if self.exact {
             return self.filter == name.as_bytes();

@@ -222,12 +222,8 @@ impl LevelTree {
         self.nodes.len() - 1
     }
 
-    /// Nodes below the root there is room for.
-    pub(crate) fn capacity(&self) -> u32 {
-        self.nodes.capacity() - 1
-    }
-
     /// Units for level texts that are free.
+    #[cfg(test)]
     pub(crate) fn level_units_free(&self) -> u32 {
         self.levels.free_units()
     }

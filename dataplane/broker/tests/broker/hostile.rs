@@ -135,6 +135,7 @@ fn run(seed: u64, shards: u16, tune: impl Fn(&mut broker::BrokerConfig)) {
         let counters = broker.counters();
         assert_eq!(counters.links_accepted, counters.links_closed, "seed {seed}");
         assert_eq!(counters.shard_messages_bad, 0, "seed {seed}");
+        assert_eq!(counters.shard_answers_lost, 0, "seed {seed}");
     }
 }
 

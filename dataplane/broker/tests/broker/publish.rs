@@ -92,8 +92,9 @@ fn publisher_of_qos1_is_parked_while_another_shard_is_full_and_loses_nothing() {
     let mut net = Net::new(2, |config| {
         config.limits.packet_bytes_max = 4_096;
         config.limits.header_bytes_max = 512;
-        config.limits.staging_bytes = 16_384;
+        config.limits.staging_bytes = 32_768;
         config.limits.pending = 64;
+        config.limits.retained_jobs = 16;
         config.limits.session_queue_messages = 1_000;
         config.limits.inflight = 1_000;
         config.receive_maximum = 1_000;
@@ -133,7 +134,7 @@ fn qos0_for_a_full_shard_is_dropped_and_counted() {
     let mut net = Net::new(2, |config| {
         config.limits.packet_bytes_max = 4_096;
         config.limits.header_bytes_max = 512;
-        config.limits.staging_bytes = 16_384;
+        config.limits.staging_bytes = 32_768;
     });
     let publisher = join(&mut net, 0, version, "p");
     let subscriber = join(&mut net, 1, version, "s");
