@@ -51,9 +51,10 @@ pub enum TxChecksum {
 }
 
 /// The frames of one receive burst, in order. They live until the next burst into this batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RxBatch {
     pub(crate) held: RxHeld,
+    pub(crate) frames_max: usize,
 }
 
 /// Whose memory the frames are in.
@@ -66,10 +67,22 @@ pub(crate) enum RxHeld {
     Twin(RxBuffers),
 }
 
+impl Default for RxBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RxBatch {
     /// An empty batch, for any queue.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_frames_max(BATCH_FRAMES_MAX)
+    }
+
+    /// An empty batch that takes at most so many frames at a time, and never more than
+    /// [`BATCH_FRAMES_MAX`].
+    pub fn with_frames_max(frames_max: usize) -> Self {
+        Self { held: RxHeld::default(), frames_max: frames_max.min(BATCH_FRAMES_MAX) }
     }
 
     /// Number of frames.

@@ -78,10 +78,11 @@ impl PortQueue {
     /// [`BATCH_FRAMES_MAX`](crate::BATCH_FRAMES_MAX). Returns how many there are.
     #[inline]
     pub fn receive(&mut self, batch: &mut RxBatch) -> usize {
+        let frames_max = batch.frames_max;
         match &mut self.backend {
             #[cfg(feature = "dpdk")]
-            Backend::Dpdk(queue) => queue.receive(batch.mbufs(), &mut self.counters),
-            Backend::Twin(queue) => queue.receive(batch.buffers(), &mut self.counters),
+            Backend::Dpdk(queue) => queue.receive(batch.mbufs(), frames_max, &mut self.counters),
+            Backend::Twin(queue) => queue.receive(batch.buffers(), frames_max, &mut self.counters),
         }
     }
 

@@ -106,12 +106,17 @@ impl TwinQueue {
         lock(&self.tx).impairments
     }
 
-    pub(crate) fn receive(&mut self, batch: &mut RxBuffers, counters: &mut QueueCounters) -> usize {
+    pub(crate) fn receive(
+        &mut self,
+        batch: &mut RxBuffers,
+        frames_max: usize,
+        counters: &mut QueueCounters,
+    ) -> usize {
         let mut lane = lock(&self.rx);
         for used in batch.frames.drain(..) {
             lane.recycle(used);
         }
-        while batch.frames.len() < BATCH_FRAMES_MAX {
+        while batch.frames.len() < frames_max {
             let Some(frame) = lane.take() else { break };
             counters.rx_bytes += frame.len() as u64;
             batch.frames.push(frame);

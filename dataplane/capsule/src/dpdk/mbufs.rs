@@ -92,13 +92,21 @@ impl RxMbufs {
         self.scratch_used = 0;
     }
 
-    /// Receives a burst from a queue whose mbufs come from `pool`. The batch must be clear.
+    /// Receives a burst of at most `frames_max` from a queue whose mbufs come from `pool`. The batch
+    /// must be clear.
     ///
     /// # Safety
     /// `port` is started, has `queue`, and nobody else receives from it during the call.
-    pub(super) unsafe fn fill(&mut self, port: u16, queue: u16, pool: &Arc<Pool>) {
+    pub(super) unsafe fn fill(
+        &mut self,
+        port: u16,
+        queue: u16,
+        frames_max: usize,
+        pool: &Arc<Pool>,
+    ) {
         debug_assert_eq!(self.len, 0, "a batch is cleared before it is filled");
         hold(&mut self.pool, pool);
+        let frames_max = frames_max.min(BATCH_FRAMES_MAX);
         // SAFETY: both arrays have room for BATCH_FRAMES_MAX records; the rest is the caller's.
         let got = unsafe {
             sys::shim_rx_burst(
@@ -106,7 +114,7 @@ impl RxMbufs {
                 queue,
                 self.mbufs.as_mut_ptr(),
                 self.frames.as_mut_ptr(),
-                BATCH_FRAMES_MAX as u16,
+                frames_max as u16,
             )
         };
         self.len = usize::from(got);

@@ -40,14 +40,19 @@ impl DpdkQueue {
     }
 
     #[inline]
-    pub(crate) fn receive(&mut self, batch: &mut RxMbufs, counters: &mut QueueCounters) -> usize {
+    pub(crate) fn receive(
+        &mut self,
+        batch: &mut RxMbufs,
+        frames_max: usize,
+        counters: &mut QueueCounters,
+    ) -> usize {
         batch.clear();
         if !self.is_started() {
             return 0;
         }
         // SAFETY: the port is started and stays so while `self` holds it; it has this queue, which
         // was handed out once, and `&mut self` means no other thread uses it.
-        unsafe { batch.fill(self.port.id().0, self.id.0, &self.port.pool) };
+        unsafe { batch.fill(self.port.id().0, self.id.0, frames_max, &self.port.pool) };
         if batch.len() == 0 {
             return 0;
         }

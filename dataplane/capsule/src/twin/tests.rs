@@ -30,6 +30,18 @@ fn number(frame: &[u8]) -> u32 {
 }
 
 #[test]
+fn a_batch_takes_no_more_frames_than_it_was_made_for() {
+    let (mut left, mut right) = TwinLink::pair(TwinConfig::default());
+    let mut tx = TxBatch::new();
+    for _ in 0..10 {
+        left[0].reserve(&mut tx, 60).expect("there is room");
+    }
+    assert_eq!(left[0].send(&mut tx), 10);
+    let mut rx = RxBatch::with_frames_max(4);
+    assert_eq!([(); 4].map(|()| right[0].receive(&mut rx)), [4, 4, 2, 0]);
+}
+
+#[test]
 fn a_perfect_wire_keeps_every_frame_in_order() {
     let (arrived, impairments) = deliver(TwinConfig::default(), 1_000);
     assert_eq!(arrived, (0..1_000).collect::<Vec<_>>());
