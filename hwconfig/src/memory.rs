@@ -221,14 +221,14 @@ impl Profile {
     pub fn mbufs_min(&self) -> u64 {
         let rings = u64::from(self.port.rx_slots) + u64::from(self.port.tx_slots);
         let working = 4 * u64::from(self.shards.batch_frames);
-        u64::from(self.queue_count()) * rings + u64::from(self.shard_count()) * working
+        u64::from(self.shard_count()) * (rings + working)
     }
 
     /// MiB that EAL needs for mbufs and rings.
     pub fn eal_mb_min(&self) -> u64 {
         let mbufs = u64::from(self.memory.mbufs) * (self.mbuf_data_bytes() + MBUF_OVERHEAD_BYTES);
         let rings = u64::from(self.port.rx_slots) + u64::from(self.port.tx_slots);
-        let rings = u64::from(self.queue_count()) * rings * PORT_SLOT_BYTES;
+        let rings = u64::from(self.shard_count()) * rings * PORT_SLOT_BYTES;
         // EAL's own tables, its trace and timer memory, heap headers, alignment.
         let own = 16 << 20;
         (mbufs + rings + own).div_ceil(1 << 20)

@@ -95,9 +95,6 @@ sections! {
         /// Network namespace the dataplane joins before EAL starts, so that a virtual device's
         /// kernel side lives there.
         netns: Option<String>, "name", NAME, Preset::Absent;
-        /// Receive queues, hence transmit queues. Without it one for each shard. With fewer, the
-        /// shards that have none get their frames from the others by ring.
-        rx_queues: Option<u16>, "queues", Rule::Range(1, 64), Preset::Absent;
         /// Receive descriptors a queue: how many frames may wait while a shard is busy with a
         /// turn.
         rx_slots: u16, "frames", Rule::Multiple(64, 8192, 32), Preset::Number(1024);
@@ -394,11 +391,6 @@ impl Profile {
     /// How many shards there are: one for each core.
     pub fn shard_count(&self) -> u16 {
         u16::try_from(self.shards.cores.len()).expect("at most 64 cores were checked")
-    }
-
-    /// Queue pairs of the port.
-    pub fn queue_count(&self) -> u16 {
-        self.port.rx_queues.unwrap_or_else(|| self.shard_count())
     }
 
     /// What one shard gets of a table of `total` records.

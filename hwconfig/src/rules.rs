@@ -55,15 +55,6 @@ fn check_addresses(profile: &Profile, source: &mut Source<'_>) {
 
 fn check_port(profile: &Profile, source: &mut Source<'_>) {
     let port = &profile.port;
-    if let Some(queues) = port.rx_queues
-        && queues > profile.shard_count()
-    {
-        let limit = format!(
-            "at most {}: one queue for each of shards.cores, else nobody polls it",
-            profile.shard_count()
-        );
-        source.refuse("port.rx_queues", &queues, &limit);
-    }
     for arg in &port.eal_args {
         let name = arg.split('=').next().unwrap_or_default();
         if EAL_ARGS_OWN.contains(&name) {
@@ -132,9 +123,8 @@ fn check_mbufs(profile: &Profile, source: &mut Source<'_>) {
     let mbufs_min = profile.mbufs_min();
     if u64::from(memory.mbufs) < mbufs_min {
         let limit = format!(
-            "at least {mbufs_min}: {} queue(s) × (port.rx_slots + port.tx_slots) + {} shard(s) × \
-             4 × shards.batch_frames",
-            profile.queue_count(),
+            "at least {mbufs_min}: {} shard(s) × (port.rx_slots + port.tx_slots + \
+             4 × shards.batch_frames)",
             profile.shard_count()
         );
         source.refuse("memory.mbufs", &memory.mbufs, &limit);

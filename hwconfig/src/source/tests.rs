@@ -213,12 +213,6 @@ fn rules_between_keys_are_refused_where_the_key_stands() {
          port.addresses",
     );
     assert_refused(
-        "[port]\n",
-        "[port]\nrx_queues = 2\n",
-        "small.toml:4:13: port.rx_queues = 2: at most 1: one queue for each of shards.cores, else \
-         nobody polls it",
-    );
-    assert_refused(
         "eal_args = [\"--vdev=net_tap0\"]",
         "eal_args = [\"--vdev=net_tap0\", \"-m=64\"]",
         "small.toml:6:12: port.eal_args = [\"--vdev=net_tap0\", \"-m=64\"]: -m is set by the \
@@ -233,8 +227,8 @@ fn rules_between_keys_are_refused_where_the_key_stands() {
     assert_refused(
         "[shards]\n",
         "[memory]\nmbufs = 1024\n[shards]\n",
-        "small.toml:8:9: memory.mbufs = 1024: at least 2176: 1 queue(s) × (port.rx_slots + \
-         port.tx_slots) + 1 shard(s) × 4 × shards.batch_frames",
+        "small.toml:8:9: memory.mbufs = 1024: at least 2176: 1 shard(s) × (port.rx_slots + \
+         port.tx_slots + 4 × shards.batch_frames)",
     );
     assert_refused(
         "[shards]\n",
