@@ -31,9 +31,6 @@ use crate::peers::Peers;
 use crate::publish::PortBoard;
 use crate::shard::Shard;
 
-/// Buffers each shard keeps at hand, so that it rarely goes to the pool that all share.
-const MEMPOOL_CACHE: u32 = 256;
-
 /// Runs the dataplane until it is told to stop.
 ///
 /// # Errors
@@ -56,20 +53,27 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(netns) = &profile.port.netns {
         host::join_netns(netns)?;
     }
-    let (eal, mempool, mut port) = open_port(&profile)?;
+    serve(&profile, &run_dir, &signals)?;
+    log::line("stopped: port, memory and files are given back");
+    Ok(())
+}
+
+/// From the first page of memory to the last: everything made here is gone when it returns.
+fn serve(profile: &Profile, run_dir: &RunDir, signals: &threads::Signals) -> Result<()> {
+    let (eal, mempool, mut port) = open_port(profile)?;
     port.start().context("starting the port")?;
     log_port(&eal, port.facts());
 
     let stop = Arc::new(StopSwitch::default());
-    let mut shards = make_shards(&profile, &mut port, &stop)?;
+    let mut shards = make_shards(profile, &mut port, &stop)?;
     let board = Arc::new(PortBoard::default());
-    let link = Link::open(&profile, &eal, &run_dir, &mut shards, &board)?;
+    let link = Link::open(profile, &eal, run_dir, &mut shards, &board)?;
     log_memory(&shards);
     for shard in &mut shards {
         shard.announce();
     }
 
-    let running = threads::start(&profile, eal, shards, Arc::clone(&stop))?;
+    let running = threads::start(profile, eal, shards, Arc::clone(&stop))?;
     link.running();
     log::line(format_args!(
         "running: {} shard(s) on core(s) {:?}, idle policy {:?}",
@@ -79,14 +83,13 @@ pub fn run(args: &Args) -> Result<()> {
     ));
     let deadline_ms = profile.stop.drain_ms;
     let mut watch = threads::Watch { port: &port, mempool: &mempool, board: &board, link: &link };
-    watch.until_stopped(&running, &signals, &stop, deadline_ms);
+    watch.until_stopped(&running, signals, &stop, deadline_ms);
     running.join()?;
 
     if !port.stop() {
         bail!("the port could not be stopped: a queue is still in use");
     }
     link.stopped();
-    log::line("stopped: port, memory and files are given back");
     Ok(())
 }
 
@@ -95,10 +98,6 @@ fn load(args: &Args) -> Result<Profile> {
     let profile = hwconfig::load_or_embedded(args.profile.as_deref(), &overrides)?;
     for warning in profile.warnings() {
         log::line(format_args!("warning: {warning}"));
-    }
-    let (queues, shards) = (profile.queue_count(), profile.shard_count());
-    if queues != shards {
-        bail!("port.rx_queues = {queues}: each of the {shards} shard(s) needs a queue of its own");
     }
     Ok(profile)
 }
@@ -122,7 +121,8 @@ fn open_port(profile: &Profile) -> Result<(Eal, Mempool, Port)> {
     let config = MempoolConfig {
         name: "mbufs".to_owned(),
         mbufs: profile.memory.mbufs,
-        cache: MEMPOOL_CACHE,
+        // What a shard keeps at hand, so that it rarely goes to the pool that all share.
+        cache: profile.shards.batch_frames.into(),
         data_room_bytes: u16::try_from(profile.mbuf_data_bytes() + MBUF_HEADROOM_BYTES)
             .context("port.mtu needs larger packet buffers than DPDK has")?,
         numa_node: profile.memory.numa_node.map(u32::from),

@@ -107,7 +107,7 @@ pub fn catalogue(port: &str, regions: &[(&'static str, Tier, usize)]) -> (String
     catalogue.counters("broker", &[], BrokerCounters::FIELDS);
     catalogue.gauges("broker", &[], BrokerGauges::FIELDS);
     catalogue.counters("peers", &[], PeerCounters::FIELDS);
-    catalogue.counters("turns", &[], TurnCounters::FIELDS);
+    catalogue.counters("shard", &[], TurnCounters::FIELDS);
     catalogue.parts("trunkline_stage_cycles_total", "stage", StageCycles::FIELDS);
     let help = "Time stamp counter's frequency: divide cycles by it for seconds.";
     catalogue.slot("trunkline_tsc_frequency_hertz", Kind::Gauge, &[], help);

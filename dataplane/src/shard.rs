@@ -36,6 +36,8 @@ pub struct ShardConfig {
     pub listeners: Vec<ListenerKind>,
     /// Whether frames of other shards' flows can arrive on this one's queue: the port does not steer.
     pub software_steering: bool,
+    /// Frames taken from the queue in one turn.
+    pub batch_frames: usize,
     /// What to do when there is nothing to do.
     pub idle: IdlePolicy,
     /// Where the wheel shall lie.
@@ -128,7 +130,7 @@ impl Shard {
             scratch,
             engine,
             queue,
-            rx: RxBatch::new(),
+            rx: RxBatch::with_frames_max(config.batch_frames),
             tx: TxBatch::new(),
             clock,
             housekeeping_due_ns: now_ns,

@@ -42,7 +42,7 @@ counters! {
     /// Turns of one shard.
     pub struct TurnCounters {
         /// Passes of the shard's loop.
-        all: turns,
+        turns: turns,
         /// Passes that had something to do.
         busy: turns,
     }
@@ -80,7 +80,7 @@ impl Stopwatch {
 
     /// The turn ends here.
     pub(crate) fn end_turn(&mut self, worked: bool) {
-        self.turns.all += 1;
+        self.turns.turns += 1;
         self.turns.busy += u64::from(worked);
         self.lap(|cycles| if worked { &mut cycles.between } else { &mut cycles.idle });
     }

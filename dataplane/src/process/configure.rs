@@ -64,6 +64,7 @@ pub(super) fn shard_config(
         broker: broker_config(profile, secrets, shard),
         listeners: profile.listeners.iter().map(|listener| listener.kind).collect(),
         software_steering: profile.shard_count() > 1 && !port_steers,
+        batch_frames: profile.shards.batch_frames.into(),
         idle: match profile.shards.idle {
             Idle::Poll => IdlePolicy::Poll,
             Idle::Adaptive => IdlePolicy::Adaptive {

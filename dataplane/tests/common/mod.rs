@@ -91,6 +91,7 @@ pub(crate) fn shard_config(shard: u16, shards: u16) -> ShardConfig {
         },
         listeners: LISTENERS.map(|(_, kind)| kind).to_vec(),
         software_steering: shards > 1,
+        batch_frames: 32,
         idle: IdlePolicy::Poll,
         placement: placement(),
     }
