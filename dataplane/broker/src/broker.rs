@@ -239,10 +239,14 @@ impl Broker {
         while let Some(link) = self.resumed.pop(&mut self.links) {
             let record = &mut self.links[link];
             record.clear(flag::WAITING);
-            if record.state() != LinkState::Dead {
+            if record.state() == LinkState::Dead {
+                self.reap(link);
+            } else if record.has(flag::PARKED) {
+                // Bytes that came first have led to its being parked again.
+                self.park(link);
+            } else {
                 return Some(link);
             }
-            self.reap(link);
         }
         None
     }

@@ -4,6 +4,7 @@ mod net;
 mod packet;
 
 mod basics;
+mod conformance_flow;
 mod connect;
 mod delivery;
 mod hostile;
