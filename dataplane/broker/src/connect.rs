@@ -237,6 +237,8 @@ impl Broker {
         record.set_state(SessionState::Online);
         let link = record.link;
         if session_present {
+            // What waits to be sent again has identifiers of any age.
+            record.flags |= flag::IDS_WRAPPED;
             self.counters.sessions_resumed += 1;
         } else {
             self.counters.sessions_created += 1;

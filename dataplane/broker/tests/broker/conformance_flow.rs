@@ -3,8 +3,9 @@
 use broker::codec::{AckKind, Version};
 
 use crate::basics::{join, sub};
+use crate::connect::{connect, lasting};
 use crate::net::{Conn, MILLI, Net};
-use crate::packet::{Packet, connect_with, publish};
+use crate::packet::{Packet, connect_with, puback, publish};
 
 /// Sends bytes without letting anything else happen. What the broker leaves is held.
 fn feed(net: &mut Net, conn: usize, bytes: &[u8]) {
@@ -59,4 +60,45 @@ fn link_that_is_parked_before_it_was_resumed_goes_on() {
         (1..=3).map(|id| Packet::Ack { kind: AckKind::Puback, packet_id: id, reason: 0 }).collect();
     assert_eq!(acks, wanted);
     assert_eq!(net.received(subscriber).len(), 3);
+}
+
+#[test]
+fn session_that_goes_on_never_uses_a_packet_identifier_twice() {
+    for to in 0..2 {
+        let version = Version::V5;
+        let mut net = Net::new(2, |config| config.limits.inflight = 4);
+        let publisher = join(&mut net, 0, version, "p");
+        let (mut subscriber, _) = connect(&mut net, 0, &lasting(version, "s"));
+        sub(&mut net, subscriber, "t", 0);
+        sub(&mut net, subscriber, "t", 1);
+        let send = |net: &mut Net, conn: usize, ack: &mut dyn FnMut(u16) -> bool| {
+            net.send(publisher, &publish("t", b"xx", 1, 1).bytes(version));
+            let mut acks = Vec::new();
+            let mut ids = Vec::new();
+            for packet in net.received(conn) {
+                if let Packet::Publish { packet_id, .. } = packet {
+                    ids.push(packet_id);
+                    if ack(packet_id) {
+                        acks.extend(puback(version, packet_id));
+                    }
+                }
+            }
+            net.send(conn, &acks);
+            ids
+        };
+        // 100 is never acknowledged, and all identifiers but those before it are used up.
+        for _ in 0..u32::from(u16::MAX) + 50 {
+            send(&mut net, subscriber, &mut |id| id != 100);
+        }
+        net.cut(subscriber);
+        let (again, present) = connect(&mut net, to, &lasting(version, "s"));
+        assert!(present);
+        subscriber = again;
+        let packets = net.received(subscriber);
+        assert!(matches!(packets[..], [Packet::Publish { packet_id: 100, dup: true, .. }]));
+        for _ in 0..60 {
+            let ids = send(&mut net, subscriber, &mut |_| true);
+            assert!(!ids.contains(&100), "100 is still in flight");
+        }
+    }
 }
