@@ -251,6 +251,7 @@ impl Broker {
             self.end_session(session);
             return Freed::Ended;
         }
+        // MQTT 5 §3.1.3.2.2: a will that is delayed is not sent when the session goes on first.
         self.drop_will(session);
         Freed::Offline
     }

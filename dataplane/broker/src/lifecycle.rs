@@ -16,7 +16,7 @@ pub(crate) enum Leave {
     Normal,
     /// Anything else.
     Lost,
-    /// Another connection of the same client goes on with the session at once.
+    /// Another connection of the same client takes its place at once, and sees to session and will.
     TakenOver,
 }
 
@@ -76,10 +76,6 @@ impl Broker {
         } else {
             after_seconds(now_ns, record.will_delay_s).min(record.expires_at_ns)
         };
-        // MQTT 5 §3.1.3.2.2: a will that is delayed is not sent when the session goes on first.
-        if how == Leave::TakenOver && record.will_delay_s > 0 && record.expiry_s > 0 {
-            self.drop_will(session);
-        }
         if how != Leave::TakenOver {
             self.run_session(now_ns, session);
         }

@@ -1,11 +1,11 @@
 //! What a client must be able to rely on when links, sessions and shards are busy at the same time.
 
-use broker::codec::{AckKind, Version};
+use broker::codec::{AckKind, Property, Version};
 
 use crate::basics::{join, sub};
 use crate::connect::{connect, lasting};
 use crate::net::{Conn, MILLI, Net};
-use crate::packet::{Packet, connect_with, puback, publish};
+use crate::packet::{Packet, block, connect_with, puback, publish};
 
 /// Sends bytes without letting anything else happen. What the broker leaves is held.
 fn feed(net: &mut Net, conn: usize, bytes: &[u8]) {
@@ -100,5 +100,22 @@ fn session_that_goes_on_never_uses_a_packet_identifier_twice() {
             let ids = send(&mut net, subscriber, &mut |_| true);
             assert!(!ids.contains(&100), "100 is still in flight");
         }
+    }
+}
+
+#[test]
+fn clean_take_over_publishes_a_delayed_will() {
+    for shards in 1..=3 {
+        let version = Version::V5;
+        let mut net = Net::new(shards, |_| {});
+        let listener = join(&mut net, 0, version, "listener");
+        sub(&mut net, listener, "w", 1);
+        let mut with = lasting(version, "c");
+        with.will = Some(("w", "gone", 1, false, block(&[Property::WillDelayInterval(60)])));
+        connect(&mut net, 0, &with);
+        connect(&mut net, shards - 1, &connect_with(version, "c"));
+        net.advance(10 * MILLI);
+        // MQTT 5 §3.1.4: the original session ends on the take-over, hence its will is due.
+        assert_eq!(net.received(listener).len(), 1, "{shards} shards");
     }
 }
