@@ -76,7 +76,8 @@ pub struct Limits {
     pub deliveries: u32,
     /// Retained messages whose home this shard is.
     pub retained: u32,
-    /// Messages queued for one session, for each of QoS 0 and QoS 1.
+    /// Messages queued for one session, for each of QoS 0 and QoS 1; and QoS 2 publishes it may have
+    /// sent without releasing them.
     pub session_queue_messages: u32,
     /// QoS 1 deliveries in flight to one client, whatever Receive Maximum it gives.
     pub inflight: u16,

@@ -69,9 +69,19 @@ impl Broker {
             Qos::ExactlyOnce if version == Version::V5 => {
                 return Err(ReasonCode::QOS_NOT_SUPPORTED);
             }
-            Qos::ExactlyOnce => {}
+            Qos::ExactlyOnce => self.check_received(link, header.packet_id)?,
         }
         if version == Version::V5 && self.is_receive_maximum_reached(link) {
+            return Err(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED);
+        }
+        Ok(())
+    }
+
+    /// The identifiers that a client has not released are bounded, and every one is looked for.
+    fn check_received(&self, link: u32, packet_id: u16) -> Result<(), Refusal> {
+        let received = &self.sessions[self.links[link].session].received;
+        let full = received.len >= self.config.limits.session_queue_messages;
+        if full && self.deliveries.find(received, packet_id).is_none() {
             return Err(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED);
         }
         Ok(())

@@ -119,3 +119,25 @@ fn clean_take_over_publishes_a_delayed_will() {
         assert_eq!(net.received(listener).len(), 1, "{shards} shards");
     }
 }
+
+#[test]
+fn unreleased_qos2_publishes_are_bounded() {
+    let version = Version::V3;
+    let mut net = Net::new(1, |config| config.limits.session_queue_messages = 100);
+    let hoarder = join(&mut net, 0, version, "hoarder");
+    for id in 1..=2_000u16 {
+        if net.conns[hoarder].link.is_none() {
+            break;
+        }
+        net.send(hoarder, &publish("t", b"x", 2, id).bytes(version));
+    }
+    assert!(net.brokers[0].gauges().deliveries <= 100);
+    assert!(net.conns[hoarder].closed.is_some());
+    // Whoever releases what it sent goes on for ever.
+    let honest = join(&mut net, 0, version, "honest");
+    for id in 1..=500u16 {
+        net.send(honest, &publish("t", b"x", 2, id).bytes(version));
+        net.send(honest, &crate::packet::ack_packet(version, AckKind::Pubrel, id));
+    }
+    assert_eq!(net.received(honest).len(), 1_000);
+}
