@@ -41,8 +41,10 @@ pub(crate) enum ClaimState {
     AtHome = 0,
     /// The former owner is to be asked (again).
     Stalled = 1,
-    /// The former owner was asked, or is sending the session's image.
+    /// The former owner was asked, or is sending the first part of the session's image.
     AtPeer = 2,
+    /// All shards know of its subscriptions; the former owner sends the second part.
+    Subscribed = 3,
 }
 
 /// Bits of an epoch that count; the shard is above them.

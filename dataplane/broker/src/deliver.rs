@@ -53,8 +53,7 @@ impl Broker {
             return false;
         }
         let record = &self.sessions[session];
-        let queue = if qos == 0 { &record.waiting_qos0 } else { &record.waiting };
-        self.deliveries.last(queue).is_some_and(|last| {
+        self.deliveries.last(record.queue_for(qos)).is_some_and(|last| {
             let last = self.deliveries.get(last);
             let identifier = copy.grant.identifier;
             last.message == message
@@ -84,7 +83,7 @@ impl Broker {
 
     fn has_room_qos1(&mut self, session: u32) -> bool {
         let record = &self.sessions[session];
-        if record.waiting.len < self.config.limits.session_queue_messages {
+        if record.queue_for(1).len < self.config.limits.session_queue_messages {
             return true;
         }
         self.counters.drop_queue_full_qos1 += 1;
@@ -99,8 +98,7 @@ impl Broker {
     fn enqueue(&mut self, session: u32, message: MessageId, qos: u8, copy: &Copy) {
         let delivery = Delivery::new(message, qos, copy.flags, copy.grant.identifier);
         let record = &mut self.sessions[session];
-        let queue = if qos == 0 { &mut record.waiting_qos0 } else { &mut record.waiting };
-        if self.deliveries.push(queue, delivery).is_none() {
+        if self.deliveries.push(record.queue_for_mut(qos), delivery).is_none() {
             self.counters.drop_pool_empty += 1;
             return;
         }

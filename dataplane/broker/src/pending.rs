@@ -15,7 +15,7 @@ record! {
     pub(crate) struct Pending {
         /// Next in the link's queue.
         pub(crate) next: u32,
-        /// The link, or the claim, it is for.
+        /// The link, the claim, or the move it is for.
         pub(crate) owner: u32,
         /// Shards that have not answered.
         pub(crate) outstanding: u32,
@@ -40,8 +40,10 @@ pub(crate) enum PendingKind {
     Pubrec = 1,
     /// A SUBACK on a link.
     Suback = 2,
-    /// A claim whose session was moved in: the other shards must know its subscriptions first.
+    /// A claim whose session moves in: the other shards must know its subscriptions first.
     Claim = 3,
+    /// A session that moves out: what other shards have sent to it must have come first.
+    Move = 4,
 }
 
 impl Pending {
@@ -63,7 +65,8 @@ impl Pending {
             0 => PendingKind::Puback,
             1 => PendingKind::Pubrec,
             2 => PendingKind::Suback,
-            _ => PendingKind::Claim,
+            3 => PendingKind::Claim,
+            _ => PendingKind::Move,
         }
     }
 }
@@ -111,7 +114,7 @@ impl Broker {
     }
 
     /// Another shard has carried out what `token` stands for.
-    pub(crate) fn on_accepted(&mut self, now_ns: u64, token: Handle, ok: bool) {
+    pub(crate) fn on_accepted(&mut self, token: Handle, ok: bool) {
         // Answers to what has been given up meanwhile find nothing.
         let Some(index) = self.pending.resolve(token) else { return };
         let pending = &mut self.pending[index];
@@ -127,7 +130,11 @@ impl Broker {
             PendingKind::Puback | PendingKind::Pubrec | PendingKind::Suback => self.wake(owner),
             PendingKind::Claim => {
                 self.pending.remove(index);
-                self.finish_move_in(now_ns, owner);
+                self.on_subscriptions_known(owner);
+            }
+            PendingKind::Move => {
+                self.pending.remove(index);
+                self.on_settled(owner);
             }
         }
     }

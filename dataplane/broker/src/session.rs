@@ -17,7 +17,7 @@ record! {
         pub(crate) waiting: DeliveryQueue,
         /// QoS 0 deliveries not sent yet.
         pub(crate) waiting_qos0: DeliveryQueue,
-        /// QoS 1 deliveries sent and not acknowledged.
+        /// QoS 1 deliveries sent and not acknowledged. While moving in: those published meanwhile.
         pub(crate) in_flight: DeliveryQueue,
         /// Packet identifiers of QoS 2 publishes taken and not yet released by the client.
         pub(crate) received: DeliveryQueue,
@@ -136,6 +136,25 @@ impl Session {
 
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Where a delivery that is published now waits. A session that moves in keeps those apart: what
+    /// is still to come from its former shard was published before.
+    pub(crate) fn queue_for(&self, qos: u8) -> &DeliveryQueue {
+        match self.state() {
+            _ if qos == 0 => &self.waiting_qos0,
+            SessionState::MovingIn => &self.in_flight,
+            _ => &self.waiting,
+        }
+    }
+
+    /// The same, to change.
+    pub(crate) fn queue_for_mut(&mut self, qos: u8) -> &mut DeliveryQueue {
+        match self.state() {
+            _ if qos == 0 => &mut self.waiting_qos0,
+            SessionState::MovingIn => &mut self.in_flight,
+            _ => &mut self.waiting,
+        }
     }
 
     /// Deliveries queued, sent ones not counted.

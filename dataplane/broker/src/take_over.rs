@@ -1,26 +1,28 @@
 //! Sessions that move from shard to shard.
 //!
 //! 1. The new owner asks ([`ShardMessage::TakeOver`]). The old one disconnects its client.
-//! 2. The old owner sends the session's image, record by record, as there is room. Publishes go on
-//!    being queued there meanwhile, and are sent at the end of the image.
-//! 3. The new owner subscribes as the records come, waits until all shards know, answers
-//!    ([`ShardMessage::ImageTaken`]) and accepts its client.
-//! 4. The old owner ends its subscriptions, sends on what was queued in between, and forgets the
-//!    session.
+//! 2. The old owner sends the first part of the session's image, which has the subscriptions, record
+//!    by record, as there is room ([`ShardMessage::ImageSent`]). Publishes go on being queued there.
+//! 3. The new owner subscribes as the records come, waits until all shards know, and says so
+//!    ([`ShardMessage::ImageTaken`]). What is published to it from then on it keeps apart.
+//! 4. The old owner waits until every shard has dealt with what it sent before: nothing more comes to
+//!    the old owner alone. It ends its subscriptions, sends the second part, which is all it has
+//!    queued, says so again, and forgets the session.
+//! 5. The new owner puts what it kept apart behind that and accepts its client.
 //!
-//! Between 3 and 4 both have the subscriptions: no QoS 1 message is lost, and one published just
-//! then may come twice.
+//! In 3 and 4 both have the subscriptions: no QoS 1 message is lost or overtaken by a later one of
+//! its publisher, and one published just then may come twice.
 
 use superpage::{Handle, NIL, record};
 
 use crate::broker::Broker;
-use crate::claim::{ClaimState, Freed};
+use crate::claim::{Claim, ClaimState, Freed};
 use crate::codec::ReasonCode;
 use crate::image::ImageRecord;
 use crate::pending::{Pending, PendingKind};
 use crate::session::SessionState;
 use crate::shards::Then;
-use crate::shards::wire::{Grant, SessionRef, ShardMessage};
+use crate::shards::wire::{FIXED_BYTES_MAX, SessionRef, ShardMessage};
 use crate::store::message::MessageId;
 use crate::store::queue::Delivery;
 use crate::topic::index::Subscribed;
@@ -51,11 +53,15 @@ enum Stage {
     Session = 0,
     Subscriptions = 1,
     Received = 2,
-    Deliveries = 3,
-    /// All is sent; the new owner has not said that it has it.
-    Sent = 4,
-    /// The new owner has it.
-    Taken = 5,
+    /// The first part is sent; the new owner has not said that all shards know.
+    Sent = 3,
+    /// All shards know of the new owner. They have yet to be asked whether their messages for the
+    /// old one have come,
+    Taken = 4,
+    /// or to answer that.
+    Settling = 5,
+    /// What is queued goes, then the session.
+    Deliveries = 6,
 }
 
 impl Move {
@@ -64,9 +70,10 @@ impl Move {
             0 => Stage::Session,
             1 => Stage::Subscriptions,
             2 => Stage::Received,
-            3 => Stage::Deliveries,
-            4 => Stage::Sent,
-            _ => Stage::Taken,
+            3 => Stage::Sent,
+            4 => Stage::Taken,
+            5 => Stage::Settling,
+            _ => Stage::Deliveries,
         }
     }
 }
@@ -176,23 +183,36 @@ impl Broker {
             }
             Stage::Subscriptions => self.send_subscription(moving),
             Stage::Received => self.send_received(moving),
-            Stage::Deliveries => match self.deliveries.first(&self.sessions[session].waiting) {
-                Some(first) => self.send_image_delivery(moving, first),
-                None => self.send_end(moving),
-            },
-            Stage::Sent => Moved::Blocked,
-            Stage::Taken => self.finish_move_out(moving),
+            Stage::Sent | Stage::Settling => Moved::Blocked,
+            Stage::Taken => self.settle(moving),
+            Stage::Deliveries => self.finish_move_out(moving),
         }
     }
 
-    fn send_end(&mut self, moving: u32) -> Moved {
+    /// Says that a part of the image is whole.
+    fn send_end(&mut self, moving: u32) -> bool {
         let Move { session, token, to_shard, .. } = self.moves[moving];
         let of = SessionRef { session, epoch: self.sessions[session].epoch };
-        if !self.send(to_shard, &ShardMessage::ImageSent { token, of }) {
+        self.send(to_shard, &ShardMessage::ImageSent { token, of })
+    }
+
+    /// Asks all shards whether what they sent here before they knew better has come.
+    fn settle(&mut self, moving: u32) -> Moved {
+        let room = self.other_shards().all(|shard| self.has_room_for(shard, FIXED_BYTES_MAX));
+        if !room {
             return Moved::Blocked;
         }
-        self.moves[moving].stage = Stage::Sent as u8;
-        Moved::On
+        let pending = Pending::new(PendingKind::Move, moving, 0);
+        let Some(pending) = self.pending.insert(pending) else { return Moved::Blocked };
+        self.moves[moving].stage = Stage::Settling as u8;
+        self.pending[pending].outstanding = self.barrier(self.pending.handle(pending));
+        Moved::Blocked
+    }
+
+    /// Old owner: all it will ever get for the session has come.
+    pub(crate) fn on_settled(&mut self, moving: u32) {
+        self.moves[moving].stage = Stage::Deliveries as u8;
+        self.continue_move(moving);
     }
 
     /// Sends a record of the image, then goes to `stage`.
@@ -227,7 +247,10 @@ impl Broker {
         let session = self.moves[moving].session;
         let received = self.sessions[session].received;
         let Some(first) = self.deliveries.first(&received) else {
-            self.moves[moving].stage = Stage::Deliveries as u8;
+            if !self.send_end(moving) {
+                return Moved::Blocked;
+            }
+            self.moves[moving].stage = Stage::Sent as u8;
             return Moved::On;
         };
         let packet_id = self.deliveries.get(first).packet_id;
@@ -256,7 +279,7 @@ impl Broker {
         Moved::On
     }
 
-    /// Old owner: the new one has the image and is subscribed.
+    /// Old owner: the new one is subscribed, and all shards know.
     pub(crate) fn on_image_taken(&mut self, of: SessionRef) {
         let Some(session) = self.session_of(of) else { return };
         if self.sessions[session].state() == SessionState::MovingOut {
@@ -267,25 +290,18 @@ impl Broker {
     }
 
     fn finish_move_out(&mut self, moving: u32) -> Moved {
-        let Move { session, to_shard, to_session, to_epoch, .. } = self.moves[moving];
+        let Move { session, .. } = self.moves[moving];
         if self.sessions[session].subscriptions != NIL {
             let before = self.index.subscriptions();
             self.unsubscribe_all(session, REMOVALS_MAX);
             let on = self.index.subscriptions() < before;
             return if on { Moved::On } else { Moved::Blocked };
         }
-        let waiting = self.sessions[session].waiting;
-        if let Some(first) = self.deliveries.first(&waiting) {
-            let Delivery { message, qos, flags, subscription_identifier, .. } =
-                *self.deliveries.get(first);
-            let to = SessionRef { session: to_session, epoch: to_epoch };
-            let grant = Grant { qos, identifier: subscription_identifier };
-            if !self.send_delivery(to_shard, to, grant, flags, message) {
-                return Moved::Blocked;
-            }
-            self.deliveries.pop(&mut self.sessions[session].waiting);
-            self.messages.release(message);
-            return Moved::On;
+        if let Some(first) = self.deliveries.first(&self.sessions[session].waiting) {
+            return self.send_image_delivery(moving, first);
+        }
+        if !self.send_end(moving) {
+            return Moved::Blocked;
         }
         self.moves.remove(moving);
         self.counters.sessions_moved_out += 1;
@@ -369,12 +385,17 @@ impl Broker {
         }
     }
 
-    /// New owner: the image is whole. Other shards must know of the subscriptions first.
+    /// New owner: a part of the image is whole. After the first one other shards must know of the
+    /// subscriptions.
     pub(crate) fn on_image_sent(&mut self, now_ns: u64, token: Handle, of: SessionRef) {
         let Some(claim) = self.claims.resolve(token) else {
             self.counters.shard_messages_bad += 1;
             return;
         };
+        if self.claims[claim].state == ClaimState::Subscribed as u8 {
+            self.finish_move_in(now_ns, claim);
+            return;
+        }
         // What was asked for may have been a signpost to it.
         self.claims[claim].peer_session = of.session;
         self.claims[claim].peer_epoch = of.epoch;
@@ -387,17 +408,24 @@ impl Broker {
             }
             self.pending.remove(pending);
         }
-        self.finish_move_in(now_ns, claim);
+        self.on_subscriptions_known(claim);
     }
 
-    /// New owner: all shards know.
-    pub(crate) fn finish_move_in(&mut self, now_ns: u64, claim: u32) {
-        debug_assert_eq!(self.claims[claim].state, ClaimState::AtPeer as u8);
-        let claim = self.claims.remove(claim);
-        let of = SessionRef { session: claim.peer_session, epoch: claim.peer_epoch };
-        self.send(claim.peer_shard, &ShardMessage::ImageTaken { of });
+    /// New owner: all shards know of the subscriptions.
+    pub(crate) fn on_subscriptions_known(&mut self, claim: u32) {
+        let Claim { peer_session, peer_epoch, peer_shard, .. } = self.claims[claim];
+        self.claims[claim].state = ClaimState::Subscribed as u8;
+        let of = SessionRef { session: peer_session, epoch: peer_epoch };
+        self.send(peer_shard, &ShardMessage::ImageTaken { of });
+    }
+
+    /// New owner: everything is here.
+    fn finish_move_in(&mut self, now_ns: u64, claim: u32) {
+        let session = self.claims.remove(claim).session;
+        let record = &mut self.sessions[session];
+        while self.deliveries.move_first(&mut record.in_flight, &mut record.waiting).is_some() {}
         self.counters.sessions_moved_in += 1;
-        self.establish(now_ns, claim.session, true);
+        self.establish(now_ns, session, true);
     }
 
     /// Disconnects at most `max_links` clients because the shard stops (MQTT 5: reason 0x8B), and

@@ -138,7 +138,7 @@ impl Broker {
                 self.begin_receiving(now_ns, from, &head, Then::Deliver { to, grant, flags });
             }
             ShardMessage::Part { bytes } => self.go_on_receiving(now_ns, from, bytes),
-            ShardMessage::Accepted { token, ok } => self.on_accepted(now_ns, token, ok),
+            ShardMessage::Accepted { token, ok } => self.on_accepted(token, ok),
             ShardMessage::InterestExact { add: true, hash } => self.interest.add_exact(from, hash),
             ShardMessage::InterestExact { add: false, hash } => {
                 if !self.interest.remove_exact(from, hash) {

@@ -40,9 +40,10 @@ pub(crate) enum ShardMessage<'a> {
     TakeOverLater { token: Handle },
     /// A part of the session's image.
     Image { token: Handle, record: &'a [u8] },
-    /// The image was sent; `of` is the session it is of.
+    /// A part of the image was sent: the first has the subscriptions, the second the deliveries. `of`
+    /// is the session it is of.
     ImageSent { token: Handle, of: SessionRef },
-    /// To the former owner: the image is in and routed to; the rest may follow.
+    /// To the former owner: the subscriptions are in and routed to; the second part may follow.
     ImageTaken { of: SessionRef },
     /// A message with subscribers, or a retained message with its home, on the receiving shard.
     Publish { token: Handle, flags: u8, head: MessageHead<'a> },

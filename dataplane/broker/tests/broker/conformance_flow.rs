@@ -35,6 +35,15 @@ fn begin(net: &mut Net, shard: u16, version: Version, connect: &[u8]) -> usize {
     transport as usize
 }
 
+/// The number that is the payload of every PUBLISH, in the order of arrival.
+fn numbers(packets: &[Packet]) -> Vec<u16> {
+    let number = |packet: &Packet| match packet {
+        Packet::Publish { payload, .. } => Some(u16::from_be_bytes([payload[0], payload[1]])),
+        _ => None,
+    };
+    packets.iter().filter_map(number).collect()
+}
+
 #[test]
 fn link_that_is_parked_before_it_was_resumed_goes_on() {
     let version = Version::V3;
@@ -117,6 +126,67 @@ fn clean_take_over_publishes_a_delayed_will() {
         net.advance(10 * MILLI);
         // MQTT 5 §3.1.4: the original session ends on the take-over, hence its will is due.
         assert_eq!(net.received(listener).len(), 1, "{shards} shards");
+    }
+}
+
+/// The same messages may come twice while a session moves, but none out of turn or not at all.
+#[test]
+fn moving_session_gets_its_messages_in_order() {
+    for (ring_slots, lead) in [(1, 0), (1, 3), (2, 10), (4, 40), (16, 300)] {
+        let version = Version::V5;
+        let mut net = Net::new(3, |_| {});
+        let publishers = [1, 2].map(|shard| join(&mut net, shard, version, &format!("p{shard}")));
+        let (old, _) = connect(&mut net, 0, &lasting(version, "s"));
+        sub(&mut net, old, "t/#", 1);
+        net.cut(old);
+        net.ring_slots = ring_slots;
+        let mut next = 1u16;
+        let mut both = |net: &mut Net| {
+            for conn in publishers {
+                let topic = format!("t/{conn}");
+                feed(net, conn, &publish(&topic, &next.to_be_bytes(), 1, next).bytes(version));
+            }
+            next += 1;
+        };
+        for _ in 0..lead {
+            both(&mut net);
+            net.pump();
+        }
+        let new = begin(&mut net, 1, version, &lasting(version, "s").bytes());
+        for _ in 0..100 {
+            both(&mut net);
+            net.turn();
+        }
+        for _ in 0..20 {
+            net.advance(10 * MILLI);
+            let mut acks = Vec::new();
+            let bytes = net.conns[new].received.clone();
+            for packet in crate::packet::decode_all(version, &bytes).0 {
+                if let Packet::Publish { packet_id, .. } = packet {
+                    acks.extend(puback(version, packet_id));
+                }
+            }
+            net.send(new, &acks);
+        }
+        let packets = net.received(new);
+        for conn in publishers {
+            let topic = format!("t/{conn}");
+            let of_topic: Vec<_> = packets
+                .iter()
+                .filter(|p| matches!(p, Packet::Publish { topic: t, .. } if *t == topic))
+                .cloned()
+                .collect();
+            let seen = numbers(&of_topic);
+            let mut highest = 0;
+            for number in &seen {
+                assert!(
+                    *number <= highest + 1,
+                    "{number} after {highest} of {topic}, {ring_slots} slots, {lead}: {seen:?}"
+                );
+                highest = highest.max(*number);
+            }
+            assert_eq!(highest, lead + 100, "{topic}, {ring_slots} slots, {lead} before: {seen:?}");
+        }
     }
 }
 
