@@ -254,7 +254,9 @@ impl Broker {
     /// Puts a link into the list of links to fill, unless it waits for the transport.
     pub(crate) fn wake(&mut self, link: u32) {
         let record = &mut self.links[link];
-        if record.has(flag::LISTED) || (record.has(flag::BLOCKED) && !record.has(flag::ABORT)) {
+        if record.has(flag::LISTED)
+            || (record.has(flag::BLOCKED) && !record.has(flag::ABORT | flag::QUOTA))
+        {
             return;
         }
         record.set(flag::LISTED);

@@ -323,3 +323,22 @@ fn answers_to_a_client_that_does_not_read_are_bounded() {
     assert_eq!(net.received(conn).len(), 2_000);
     assert_eq!(net.brokers[0].gauges().output_chunks_free, 1_024);
 }
+
+#[test]
+fn full_queue_disconnects_a_client_that_does_not_read() {
+    let version = Version::V5;
+    let mut net = Net::new(1, |config| config.limits.session_queue_messages = 10);
+    let publisher = join(&mut net, 0, version, "p");
+    let (subscriber, _) = connect(&mut net, 0, &lasting(version, "s"));
+    sub(&mut net, subscriber, "t", 1);
+    net.conns[subscriber].window = 0;
+    for id in 1..=20 {
+        net.send(publisher, &publish("t", &[id as u8], 1, id).bytes(version));
+    }
+    assert_eq!(net.brokers[0].gauges().connected, 1);
+    net.advance(6 * SECOND);
+    assert_eq!(net.conns[subscriber].closed, Some(Close::Abort));
+    let (subscriber, present) = connect(&mut net, 0, &lasting(version, "s"));
+    assert!(present);
+    assert_eq!(payloads(net.received(subscriber)), (1..=10).collect::<Vec<_>>());
+}
