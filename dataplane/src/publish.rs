@@ -49,7 +49,7 @@ counters! {
     /// What only the port as a whole knows, now. Published by shard 0.
     pub struct PortGauges {
         /// Whether the link is up: 1 or 0.
-        link_up: state,
+        link_up: up,
         /// Speed of the link; 0 when the port does not say.
         link_speed: megabits,
         /// Packet buffers free.

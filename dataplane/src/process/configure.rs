@@ -2,6 +2,7 @@
 
 use broker::BrokerConfig;
 use capsule::{Offloads, PortConfig, PortFacts};
+use hwconfig::memory as plan;
 use hwconfig::{Idle, ListenerKind, Profile, TierChoice};
 use superpage::{Placement, TierPolicy};
 use tcpstack::{Ipv4Cidr, StackConfig, Steering};
@@ -15,6 +16,14 @@ const SOFTWARE_RETA_ENTRIES: u16 = 128;
 const PEER_PAYLOAD_BYTES_MAX: usize = 32 << 10;
 /// Sessions of a shard that may be moving to another one at a time, as a part of all.
 const MOVES_DIVISOR: u32 = 16;
+
+// What a profile's memory plan counts for a record is the record's size. Those that only their own
+// crate knows are held by the test below: it compares every region of a plan with the mapped one.
+const _: () = assert!(tcpstack::TCB_BYTES as u64 == plan::TCB_BYTES);
+const _: () = assert!(tcpstack::FLIGHT_BYTES as u64 == plan::FLIGHT_BYTES);
+const _: () = assert!(tcpstack::SYN_ENTRY_BYTES as u64 == plan::SYN_ENTRY_BYTES);
+const _: () = assert!(tcpstack::TIME_WAIT_ENTRY_BYTES as u64 == plan::TIME_WAIT_ENTRY_BYTES);
+const _: () = assert!(broker::OUTPUT_CHUNK_BYTES as u64 == plan::OUTPUT_CHUNK_BYTES);
 
 /// Keys of this run, from the kernel's random source.
 #[derive(Clone, Copy)]
