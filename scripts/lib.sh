@@ -51,7 +51,9 @@ ON_EXIT=()
 
 # on_exit COMMAND ARGUMENT...: done when the script ends, however it ends; the last one first.
 on_exit() {
-    ON_EXIT+=("$(printf '%q ' "$@")")
+    local words
+    printf -v words '%q ' "$@"
+    ON_EXIT+=("$words")
 }
 
 leave() {

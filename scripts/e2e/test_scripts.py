@@ -77,6 +77,8 @@ class Run(world.RealTest):
                     else:
                         process.send_signal(number)
                     output += process.stdout.read()
-                    self.assertEqual(process.wait(60), code, output)
+                    # bash 5.2 reads a trap that strikes while it reads `$(...)` as part of that.
+                    codes = (code, 2) if "looking for matching `)'" in output else (code,)
+                    self.assertIn(process.wait(60), codes, output)
                     process.stdout.close()
                     self.assertEqual(leftovers(self.name), [])
