@@ -6,6 +6,7 @@ use crate::codec::{
 };
 use crate::lifecycle::Leave;
 use crate::link::{Incoming, LinkState, flag};
+use crate::outbox::PINGRESP;
 use crate::output::OUTPUT_BYTES_HIGH;
 use superpage::NIL;
 
@@ -155,16 +156,23 @@ impl Broker {
             }
             // We send no QoS 2, so nobody has these to send to us.
             PacketType::Pubrec | PacketType::Pubcomp => Err(ReasonCode::PROTOCOL_ERROR),
-            PacketType::Pingreq if body.is_empty() => {
-                self.links[link].set(flag::PING_DUE);
-                self.wake(link);
-                Ok(Handled::Done)
-            }
+            PacketType::Pingreq if body.is_empty() => Ok(self.on_pingreq(link)),
             PacketType::Disconnect => self.on_disconnect(now_ns, link, body),
             // Enhanced authentication was not begun, so there is none to go on with.
             PacketType::Auth => Err(ReasonCode::PROTOCOL_ERROR),
             _ => Err(ReasonCode::MALFORMED_PACKET),
         }
+    }
+
+    /// A PINGRESP for each (MQTT 5 §3.12.4). The first one waiting takes no memory.
+    fn on_pingreq(&mut self, link: u32) -> Handled {
+        if !self.links[link].has(flag::PING_DUE) {
+            self.links[link].set(flag::PING_DUE);
+            self.wake(link);
+        } else if !self.answer(link, &PINGRESP) {
+            return Handled::Park;
+        }
+        Handled::Done
     }
 
     /// The client leaves (MQTT 5 §3.14).

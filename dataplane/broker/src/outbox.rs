@@ -34,7 +34,7 @@ pub struct Fill {
     pub close: Option<Close>,
 }
 
-const PINGRESP: [u8; 2] = [(PacketType::Pingresp as u8) << 4, 0];
+pub(crate) const PINGRESP: [u8; 2] = [(PacketType::Pingresp as u8) << 4, 0];
 
 /// A PUBLISH about to be written, measured.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@ mod packet;
 
 mod basics;
 mod conformance_flow;
+mod conformance_packets;
 mod connect;
 mod delivery;
 mod hostile;
