@@ -258,11 +258,16 @@ fn subscription_identifier(properties: &Properties<'_>) -> u32 {
     found
 }
 
-/// A string that is no UTF-8 makes the whole packet malformed (MQTT 5 §1.5.4).
+/// What makes the whole packet wrong: a string that is no UTF-8 (MQTT 5 §1.5.4), No Local for a group.
 fn check_texts(filters: &FilterIter<'_>) -> Result<(), Refusal> {
-    for (filter, _) in filters.clone() {
-        if let Err(TopicError::NotUtf8 | TopicError::Nul) = TopicFilter::parse(filter) {
-            return Err(ReasonCode::MALFORMED_PACKET);
+    for (filter, options) in filters.clone() {
+        match TopicFilter::parse(filter) {
+            Err(TopicError::NotUtf8 | TopicError::Nul) => return Err(ReasonCode::MALFORMED_PACKET),
+            // MQTT 5 §3.8.3.1: one's own messages cannot be left out of a group's.
+            Ok(filter) if options.no_local && filter.group().is_some() => {
+                return Err(ReasonCode::PROTOCOL_ERROR);
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! Packets by their bytes, and what the specifications say must come back.
 
-use broker::codec::{Property, Version};
+use broker::codec::{Property, Qos, SubscribeOptions, Version};
 
 use crate::basics::{VERSIONS, join, sub};
 use crate::connect::{connect, lasting};
 use crate::net::{MILLI, Net, SECOND};
-use crate::packet::{PINGREQ, Packet, block, connect_with, puback, publish};
+use crate::packet::{PINGREQ, Packet, block, connect_with, puback, publish, subscribe_with};
 
 #[test]
 fn every_ping_is_answered() {
@@ -29,6 +29,15 @@ fn pings_of_a_client_that_does_not_read_are_bounded() {
     assert!(net.conns[client].held.len() > 100_000);
     net.widen(client, usize::MAX);
     assert_eq!(net.received(client).len(), 100_000);
+}
+
+#[test]
+fn no_local_for_a_group_is_a_protocol_error() {
+    let mut net = Net::new(1, |_| {});
+    let client = join(&mut net, 0, Version::V5, "c");
+    let options = SubscribeOptions { no_local: true, ..SubscribeOptions::plain(Qos::AtMostOnce) };
+    net.send(client, &subscribe_with(Version::V5, 1, &[], &[("$share/g/t", options)]));
+    assert_eq!(net.received(client), [Packet::Disconnect { reason: 0x82 }]);
 }
 
 /// Everything a session can hold goes through windows of any size, also while it moves.
