@@ -76,7 +76,7 @@ counters! {
         sessions_moved_in: sessions,
         /// Sessions given away to other shards.
         sessions_moved_out: sessions,
-        /// Messages received that found no room in the message store.
+        /// Messages received that found no room in the message store, or no delivery left in the pool.
         drop_in_store_full: messages,
         /// QoS 0 messages not sent to another shard because its queue was full.
         drop_out_shard_full: messages,

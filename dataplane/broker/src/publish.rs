@@ -181,10 +181,7 @@ impl Broker {
         incoming.remaining -= len as u32;
         let message = incoming.message;
         if message != NIL && !self.messages.append_payload(message, &bytes[..len]) {
-            self.messages.release(message);
-            let incoming = &mut self.works[work].incoming;
-            incoming.message = NIL;
-            incoming.state = Incoming::STATE_DISCARDING;
+            self.discard_incoming(work);
         }
         self.finish_incoming(now_ns, link);
         Step::Took(len)
@@ -198,9 +195,14 @@ impl Broker {
             return;
         }
         let work = record.work;
-        let incoming = self.works[work].incoming;
+        let mut incoming = self.works[work].incoming;
         if incoming.state == Incoming::STATE_NONE || incoming.remaining > 0 {
             return;
+        }
+        // It is not known when those will be read that fill the pool: their clients may be away.
+        let no_room = self.deliveries.deliveries() == self.deliveries.capacity();
+        if no_room && incoming.qos > 0 && incoming.state == Incoming::STATE_STORING {
+            incoming = self.discard_incoming(work);
         }
         let handled = match incoming.state {
             Incoming::STATE_REPEATED => {
@@ -247,9 +249,8 @@ impl Broker {
             Qos::ExactlyOnce => PendingKind::Pubrec,
         };
         // Whatever the acknowledgement will need is made sure of before anything is delivered.
-        let room = self.can_answer(link, ACK_BYTES_MAX)
-            && self.pending.len() < self.pending.capacity()
-            && self.deliveries.deliveries() < self.deliveries.capacity();
+        let room =
+            self.can_answer(link, ACK_BYTES_MAX) && self.pending.len() < self.pending.capacity();
         if !room {
             return Handled::Park;
         }
@@ -320,6 +321,14 @@ impl Broker {
         let session = self.links[link].session;
         let received = &mut self.sessions[session].received;
         self.deliveries.remove(received, packet_id).is_some()
+    }
+
+    /// Gives up the message of the PUBLISH at hand: its publisher will be told.
+    fn discard_incoming(&mut self, work: u32) -> Incoming {
+        let incoming = &mut self.works[work].incoming;
+        self.messages.release(std::mem::replace(&mut incoming.message, NIL));
+        incoming.state = Incoming::STATE_DISCARDING;
+        *incoming
     }
 
     /// Drops the PUBLISH at hand.

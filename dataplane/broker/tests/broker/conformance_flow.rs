@@ -211,3 +211,33 @@ fn unreleased_qos2_publishes_are_bounded() {
     }
     assert_eq!(net.received(honest).len(), 1_000);
 }
+
+/// Sessions whose clients are away may fill the pool of deliveries for days.
+#[test]
+fn publisher_is_told_when_no_delivery_can_be_queued() {
+    let mut net = Net::new(1, |config| config.limits.deliveries = 8);
+    let (away, _) = connect(&mut net, 0, &lasting(Version::V5, "away"));
+    sub(&mut net, away, "t", 1);
+    net.cut(away);
+    let publisher = join(&mut net, 0, Version::V5, "p");
+    for id in 1..=9 {
+        net.send(publisher, &publish("t", b"xx", 1, id).bytes(Version::V5));
+    }
+    net.advance(20 * MILLI);
+    let acks = net.received(publisher);
+    let reasons: Vec<_> = acks
+        .iter()
+        .map(|packet| match packet {
+            Packet::Ack { reason, .. } => *reason,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(reasons, [0, 0, 0, 0, 0, 0, 0, 0, 0x97]);
+    assert_eq!(net.brokers[0].counters().drop_in_store_full, 1);
+    // MQTT 3.1.1 has no such answer.
+    let old = join(&mut net, 0, Version::V3, "old");
+    net.send(old, &publish("t", b"xx", 1, 1).bytes(Version::V3));
+    assert!(net.conns[old].closed.is_some());
+    assert_eq!(net.received(old), []);
+    assert_eq!(net.brokers[0].gauges().messages, 8);
+}
