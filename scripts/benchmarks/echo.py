@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from appliance import (
     ADDRESS, CLIENT_ADDRESS, ECHO, Appliance, remove_all, wait_until,
@@ -67,8 +68,30 @@ def namespaces(*names):
             run("ip", "netns", "del", name, check=False)
 
 
-def measure(namespace, port, connections, seconds):
-    """One run of the client; what it reports."""
+def processor_seconds(ours):
+    """Processor time so far of all programs but ours, with that of children that have ended."""
+    ticks = 0
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in ours:
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
+                is_kernel_thread = int(fields[6]) & 0x0020_0000
+                ticks += 0 if is_kernel_thread else sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measure(namespace, port, connections, seconds, servers):
+    """One run of the client; what it reports, and how much of the machine others took meanwhile."""
+    ours = {os.getpid(), *servers}
+    before, begun = processor_seconds(ours), time.monotonic()
+    row = run_client(namespace, port, connections, seconds)
+    wall, after = time.monotonic() - begun, processor_seconds(ours)
+    row["others"] = round(max(after - before, 0) / wall / os.cpu_count(), 3)
+    return row
+
+
+def run_client(namespace, port, connections, seconds):
+    """What the client reports."""
     with inside(namespace):
         words = run(
             TARGET / "release/echo-client", "--address", f"{ADDRESS}:{port}",
@@ -94,7 +117,7 @@ def kernel_rows(name, options):
             wait_until("the kernel's server listens", lambda: ADDRESS in run(
                 "ip", "netns", "exec", server, "ss", "-Hltn"))
             for connections in options.connections:
-                row = measure(client, KERNEL_PORT, connections, options.seconds)
+                row = measure(client, KERNEL_PORT, connections, options.seconds, [process.pid])
                 yield {"server": "kernel epoll", "link": "veth", "idle_policy": "sleeps", **row}
         finally:
             process.terminate()
@@ -122,7 +145,8 @@ def appliance_rows(appliance, client, link, idle, options):
     """The appliance on one link with one idle policy."""
     for connections in options.connections:
         before = stage_cycles(appliance)
-        row = measure(client, ECHO, connections, options.seconds)
+        servers = [appliance.dataplane(), appliance.control.pid]
+        row = measure(client, ECHO, connections, options.seconds, servers)
         row = {"server": "trunkline", "link": link, "idle_policy": idle, **row}
         row["driver_share"] = driver_share(before, stage_cycles(appliance))
         if connections == max(options.connections) and shutil.which("perf"):
@@ -158,7 +182,7 @@ def profile_shard(appliance, client, connections):
                  "-o", samples.name, "--", "sleep", "5"], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
-        measure(client, ECHO, connections, 4)
+        run_client(client, ECHO, connections, 4)
         perf.wait(30)
         words = run("perf", "report", "-i", samples.name, "--stdio", "--sort", "dso",
                     "--percent-limit", "0.5", "-q")
@@ -216,8 +240,9 @@ def table(result):
     """The rows for people."""
     lines = [
         "| server | link | idle policy | connections | requests/s | p50 µs | p99 µs | p99.9 µs "
-        "| server core busy | of it interrupts | requests/s per busy core | driver's share |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| server core busy | of it interrupts | requests/s per busy core | driver's share "
+        "| others |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in result["rows"]:
         core, latency = row["server_core"], row["latency_us"]
@@ -226,7 +251,7 @@ def table(result):
             f"| {row['server']} | {row['link']} | {row['idle_policy']} | {row['connections']} "
             f"| {row['requests_per_second']:,.0f} | {latency['p50']} | {latency['p99']} "
             f"| {latency['p99.9']} | {core['busy']:.0%} | {core['interrupts']:.0%} "
-            f"| {row['requests_per_second'] / core['busy']:,.0f} | {share} |"
+            f"| {row['requests_per_second'] / core['busy']:,.0f} | {share} | {row['others']:.0%} |"
         )
     return "\n".join(lines)
 
