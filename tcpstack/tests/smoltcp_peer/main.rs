@@ -3,6 +3,7 @@
 //! Every case runs many seeds in virtual time; a failure prints the seed, which replays exactly.
 
 mod host;
+#[path = "../simulation/link.rs"]
 mod link;
 mod peer;
 
@@ -21,11 +22,11 @@ const PEER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const PORT: u16 = 7;
 
 const CLEAN: Impairment =
-    Impairment { loss: 0, duplication: 0, reordering: 0, delay_ns: 1_000_000 };
+    Impairment { delay_us: 1_000, jitter_us: 0, loss_percent: 0, duplicate_percent: 0 };
 const LOSSY: Impairment =
-    Impairment { loss: 30, duplication: 0, reordering: 0, delay_ns: 5_000_000 };
+    Impairment { delay_us: 5_000, jitter_us: 0, loss_percent: 3, duplicate_percent: 0 };
 const BAD: Impairment =
-    Impairment { loss: 50, duplication: 20, reordering: 100, delay_ns: 10_000_000 };
+    Impairment { delay_us: 10_000, jitter_us: 30_000, loss_percent: 5, duplicate_percent: 2 };
 
 /// Virtual time by which every case must have ended.
 const TIME_MAX_NS: u64 = 3_600_000_000_000;
@@ -44,8 +45,8 @@ impl World {
             now_ns: 0,
             ours: Host::new(stack(seed), application),
             peer: Peer::new(PEER_MAC, PEER_ADDRESS, seed),
-            to_us: Link::new(impairment, seed ^ 0x5555),
-            to_peer: Link::new(impairment, seed ^ 0xaaaa),
+            to_us: Link::new(seed ^ 0x5555, impairment),
+            to_peer: Link::new(seed ^ 0xaaaa, impairment),
         }
     }
 
@@ -54,13 +55,13 @@ impl World {
     fn run(&mut self, mut peer_is_done: impl FnMut(&mut Peer) -> bool) {
         loop {
             let done = peer_is_done(&mut self.peer);
-            let arrived = self.to_us.arrived(self.now_ns);
-            for frame in self.ours.poll(self.now_ns, &arrived) {
-                self.to_peer.send(self.now_ns, &frame);
+            let frames = arrived(&mut self.to_us, self.now_ns);
+            for frame in self.ours.poll(self.now_ns, &frames) {
+                self.to_peer.send(self.now_ns, frame);
             }
-            let arrived = self.to_peer.arrived(self.now_ns);
-            for frame in self.peer.poll(self.now_ns, arrived) {
-                self.to_us.send(self.now_ns, &frame);
+            let frames = arrived(&mut self.to_peer, self.now_ns);
+            for frame in self.peer.poll(self.now_ns, frames) {
+                self.to_us.send(self.now_ns, frame);
             }
             let gauges = self.ours.stack.gauges();
             if done && gauges.in_use == 0 {
@@ -68,8 +69,8 @@ impl World {
                 return;
             }
             let next = [
-                self.to_us.next_arrival_ns(),
-                self.to_peer.next_arrival_ns(),
+                self.to_us.next_ns(),
+                self.to_peer.next_ns(),
                 self.ours.next_poll_ns(),
                 self.peer.next_poll_ns(self.now_ns),
             ];
@@ -82,6 +83,11 @@ impl World {
             );
         }
     }
+}
+
+/// Every frame that has arrived by `now_ns`.
+fn arrived(link: &mut Link, now_ns: u64) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| link.receive(now_ns)).collect()
 }
 
 fn stack(seed: u64) -> Stack {
