@@ -78,6 +78,7 @@ impl World {
                 neighbors: 4,
             },
             timers: Timers::default(),
+            features: tcpstack::Features::default(),
             secret: [7; 16],
             steering: Steering::single(),
             tx_checksum_offload: false,

@@ -50,6 +50,8 @@ pub struct StackConfig {
     pub limits: Limits,
     /// Times after which things happen.
     pub timers: Timers,
+    /// What of TCP is switched on.
+    pub features: Features,
     /// Random secret of the process: keys the flow table and the initial sequence numbers.
     pub secret: [u8; 16],
     /// Which shard owns which flow.
@@ -152,6 +154,27 @@ impl Default for Timers {
     }
 }
 
+/// What of TCP is switched on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// When a SYN is answered without remembering it.
+    pub syn_cookies: SynCookies,
+}
+
+/// When a SYN is answered without remembering it (RFC 4987 §3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynCookies {
+    /// Never: a SYN beyond the table of passive opens takes the place of one whose peer has let a
+    /// time-out pass, or is dropped.
+    Never,
+    /// When there is no entry for it: the table is full, or as many are waiting as there are
+    /// connections left.
+    #[default]
+    WhenFull,
+    /// Always.
+    Always,
+}
+
 /// Why a stack cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
@@ -240,6 +263,7 @@ mod tests {
             listeners: Vec::new(),
             limits: Limits::default(),
             timers: Timers::default(),
+            features: Features::default(),
             secret: [0; 16],
             steering: Steering::single(),
             tx_checksum_offload: false,

@@ -59,7 +59,9 @@ counters! {
         drop_tcp_listen: frames,
         /// Frames dropped: SYNs beyond the table of passive opens.
         drop_tcp_syn_full: frames,
-        /// Frames dropped: SYNs beyond the table of connections.
+        /// Frames dropped: acknowledgments for a listener that are no SYN cookie; reset.
+        drop_tcp_syn_cookie: frames,
+        /// Frames dropped: SYNs, and last ACKs of SYN cookies, beyond the table of connections.
         drop_tcp_connections_full: frames,
         /// Frames dropped: segments outside the receive window.
         drop_tcp_window: frames,
@@ -143,11 +145,15 @@ counters! {
         tcp_answer_lost: segments,
         /// SYNs that began a passive open.
         tcp_syn_received: segments,
+        /// SYNs answered by a cookie, without remembering them.
+        tcp_syn_cookie_sent: segments,
+        /// Connections accepted by the cookie in their last ACK; among `tcp_accepted`.
+        tcp_syn_cookie_accepted: connections,
         /// SYN-ACKs sent again.
         tcp_syn_ack_retransmitted: segments,
         /// Passive opens forgotten: no last ACK after all SYN-ACKs.
         tcp_syn_expired: entries,
-        /// Passive opens forgotten for a new SYN.
+        /// Passive opens forgotten for a new SYN, or for the connection of a SYN cookie.
         tcp_syn_evicted: entries,
         /// Connections accepted.
         tcp_accepted: connections,
@@ -259,6 +265,7 @@ drops! {
     TcpNoConnection => drop_tcp_no_connection,
     TcpListen => drop_tcp_listen,
     TcpSynFull => drop_tcp_syn_full,
+    TcpSynCookie => drop_tcp_syn_cookie,
     TcpConnectionsFull => drop_tcp_connections_full,
     TcpWindow => drop_tcp_window,
     TcpPaws => drop_tcp_paws,

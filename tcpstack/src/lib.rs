@@ -48,7 +48,7 @@
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters` |
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
 //! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
-//! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait` |
+//! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly` |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
@@ -61,7 +61,8 @@
 //!
 //! # RFCs
 //!
-//! Tests without a path are in the file itself; `rfc/` is `tests/rfc/`.
+//! Tests without a path are in the file itself; `rfc/` is `tests/rfc/`, `attacks/`
+//! is `tests/attacks/`.
 //!
 //! | section | file | test |
 //! |---|---|---|
@@ -81,6 +82,7 @@
 //! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `rfc/receiving`, `rfc/sending` |
 //! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `rfc/receiving` |
 //! | 9293 §3.10.7 segment arrives | `input` | `rfc/validity`, `rfc/handshake` |
+//! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies` |
 //! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `rfc/sending` |
 //! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `rfc/validity` |
 //! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `rfc/handshake`, `rfc/validity`, `rfc/receiving` |
@@ -88,7 +90,7 @@
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
 //! Not done, because they come with the completion of the stack: SACK (2018, 2883, 6675), RACK-TLP
-//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), SYN cookies (4987), path MTU discovery (1191,
+//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), path MTU discovery (1191,
 //! 4821), ECN (3168), IPv6. A SYN therefore does not offer SACK. Fragments and source routes are
 //! dropped and counted. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
@@ -102,6 +104,7 @@ mod chunks;
 mod config;
 mod congestion;
 mod context;
+mod cookies;
 mod counters;
 mod ethernet;
 mod event;
@@ -136,7 +139,10 @@ mod timers;
 mod window;
 
 pub use calls::ConnectError;
-pub use config::{ADDRESSES_MAX, Ipv4Cidr, LISTENERS_MAX, Limits, StackConfig, StackError, Timers};
+pub use config::{
+    ADDRESSES_MAX, Features, Ipv4Cidr, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies,
+    Timers,
+};
 pub use counters::{StackCounters, StackGauges};
 pub use event::{CloseReason, Event};
 pub use flow::Flow;

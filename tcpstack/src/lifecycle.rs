@@ -54,6 +54,11 @@ impl Stack {
         self.tcbs.len() + self.syns.len() < self.tcbs.capacity()
     }
 
+    /// Whether every TCB is in use.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tcbs.len() == self.tcbs.capacity()
+    }
+
     /// Makes a connection of a new TCB. The caller has made sure that there is room.
     pub(crate) fn begin(&mut self, tcb: Tcb) -> ConnId {
         self.states[usize::from(tcb.state)] += 1;

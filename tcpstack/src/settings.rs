@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::{Ipv4Cidr, Limits, StackConfig, Timers};
+use crate::config::{Features, Ipv4Cidr, Limits, StackConfig, Timers};
 use crate::ethernet::Mac;
 use crate::isn::IsnGenerator;
 use crate::options::{Options, TIMESTAMP_BYTES, WINDOW_SHIFT_MAX};
@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<u16>,
     pub(crate) limits: Limits,
     pub(crate) timers: Timers,
+    pub(crate) features: Features,
     pub(crate) tx_checksum_offload: bool,
     /// The MSS option we send: what we can take, RFC 9293 §3.7.1.
     pub(crate) mss: u16,
@@ -41,6 +42,7 @@ impl Settings {
             listeners: config.listeners.clone(),
             limits: config.limits,
             timers: config.timers,
+            features: config.features,
             tx_checksum_offload: config.tx_checksum_offload,
             mss: config.segment_bytes_max.map_or(mss, |max| mss.min(max)).max(MSS_MIN),
             window_shift: shift.unwrap_or(WINDOW_SHIFT_MAX),
@@ -111,7 +113,7 @@ pub(crate) fn milliseconds(now_ns: u64) -> u32 {
 /// Nanoseconds of a millisecond.
 pub(crate) const NS_PER_MS: u64 = 1_000_000;
 /// RFC 9293 §3.7.1.
-const MSS_DEFAULT: u16 = 536;
+pub(crate) const MSS_DEFAULT: u16 = 536;
 /// Segments are never cut smaller, whatever the peer says.
 const MSS_MIN: u16 = 88;
 
@@ -130,6 +132,7 @@ mod tests {
             listeners: Vec::new(),
             limits: Limits { receive_buffer_bytes, ..Limits::default() },
             timers: Timers::default(),
+            features: Features::default(),
             secret: [0; 16],
             steering: Steering::single(),
             tx_checksum_offload: false,

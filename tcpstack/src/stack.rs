@@ -7,6 +7,7 @@ use crate::arp::ArpQueue;
 use crate::chunks::Chunks;
 use crate::config::{StackConfig, StackError};
 use crate::context::Context;
+use crate::cookies::Cookies;
 use crate::counters::{StackCounters, StackGauges};
 use crate::event::EventQueue;
 use crate::flight::FlightPool;
@@ -49,6 +50,7 @@ pub struct Stack {
     pub(crate) counters: StackCounters,
     pub(crate) hasher: FlowHasher,
     pub(crate) isn: IsnGenerator,
+    pub(crate) cookies: Cookies,
     pub(crate) ports: Ports,
     /// The segments of the burst at hand.
     pub(crate) segments: Vec<Segment>,
@@ -102,6 +104,7 @@ impl Stack {
             counters: StackCounters::default(),
             hasher: FlowHasher::new(&config.secret),
             isn,
+            cookies: Cookies::new(&config.secret),
             ports: Ports::new(&config.secret),
             segments: Vec::with_capacity(BURST_FRAMES_MAX),
             reported: None,

@@ -3,7 +3,8 @@
 //! SYN-ACKs are sent again after 1, 2, 4, … times the initial time-out. Entries that were sent as
 //! often wait in one list, in the order of their deadlines, so that no timer is needed. When the
 //! table is full, a new SYN takes the place of the entry repeated most: its peer has let a
-//! time-out pass, which flooders do and clients seldom.
+//! time-out pass, which flooders do and clients seldom. With SYN cookies ([`crate::cookies`]) that
+//! is needed only for a SYN that takes over an address pair in TIME-WAIT.
 
 use superpage::{Placement, RegionError, Slab, Tier, record};
 
@@ -106,6 +107,11 @@ impl SynTable {
         self.lists[usize::from(SENT) + 1..].iter().rev().find_map(List::head)
     }
 
+    /// The entry to give up for a connection: [`Self::victim`], or another.
+    pub(crate) fn any_victim(&self) -> Option<u32> {
+        self.lists.iter().rev().find_map(List::head)
+    }
+
     /// The next SYN-ACK to send.
     pub(crate) fn next_output(&self) -> Option<u32> {
         self.lists[usize::from(QUEUED)].head()
@@ -155,6 +161,10 @@ impl SynTable {
     pub(crate) fn sent_once_ns(&self, index: u32) -> Option<u64> {
         let entry = &self.entries[index];
         (entry.place == SENT).then(|| entry.due_ns - self.rto_initial_ns)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() == self.entries.capacity()
     }
 
     pub(crate) fn len(&self) -> u32 {

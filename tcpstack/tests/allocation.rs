@@ -45,6 +45,7 @@ fn stack(last: u8) -> Stack {
         listeners: vec![7],
         limits: Limits::default(),
         timers: Timers::default(),
+        features: tcpstack::Features::default(),
         secret: [last; 16],
         steering: Steering::single(),
         tx_checksum_offload: false,

@@ -142,6 +142,7 @@ fn stack_config(
             keep_alive_interval_ms: tcp.keep_alive_interval_ms,
             keep_alive_probes: tcp.keep_alive_probes,
         },
+        features: tcpstack::Features::default(),
         secret: secrets.stack,
         steering: steering(profile, facts, shard),
         tx_checksum_offload: facts.granted.tx_checksum,

@@ -60,6 +60,7 @@ fn stack_config(address: Ipv4Addr, mac: u8, steering: Steering) -> StackConfig {
         listeners: Vec::new(),
         limits: Limits { connections: 2_000, ..Limits::default() },
         timers: Timers { time_wait_ms: 1_000, ..Timers::default() },
+        features: tcpstack::Features::default(),
         secret: [mac; 16],
         steering,
         tx_checksum_offload: false,

@@ -117,7 +117,7 @@ impl Stack {
             Some(Entry::Connection(conn)) => self.connection_segment(now_ns, conn, segment, octets),
             Some(Entry::Syn(index)) => self.syn_received_segment(now_ns, index, segment, octets),
             Some(Entry::TimeWait(index)) => self.time_wait_segment(now_ns, index, segment),
-            None => self.stray_segment(now_ns, segment, None),
+            None => self.stray_segment(now_ns, segment, octets),
         }
     }
 
@@ -176,7 +176,7 @@ impl Stack {
                 }
                 self.forget_time_wait(index);
                 self.counters.tcp_time_wait_reused += 1;
-                self.stray_segment(now_ns, segment, Some(entry.snd_nxt))
+                self.reopen(now_ns, segment, entry.snd_nxt)
             }
         }
     }

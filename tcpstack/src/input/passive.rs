@@ -1,8 +1,10 @@
 //! Passive opens: from a SYN to an entry, from its last ACK to a connection.
 
 use super::listen::{OnListen, on_listen};
-use super::syn_received::{OnSynReceived, on_syn_received, syn_window};
+use super::syn_received::{OnSynReceived, on_syn_received, syn_ack, syn_window};
 use crate::ConnId;
+use crate::config::SynCookies;
+use crate::cookies::Granted;
 use crate::counters::Drop;
 use crate::event::Event;
 use crate::flow_table::Entry;
@@ -10,36 +12,63 @@ use crate::options::Options;
 use crate::rtt::RttEstimate;
 use crate::segment::Segment;
 use crate::seq::SeqNum;
-use crate::settings::milliseconds;
+use crate::settings::{MSS_DEFAULT, milliseconds};
 use crate::stack::Stack;
 use crate::syn_table::{NO_SHIFT, SynEntry};
 use crate::tcb::{State, Tcb, flag};
 
 impl Stack {
-    /// A segment for which there is nothing in the flow table. `old_nxt` is where an old connection
-    /// of the same flow ended, if it was in TIME-WAIT until now.
+    /// A segment for which there is nothing in the flow table.
     pub(super) fn stray_segment(
         &mut self,
         now_ns: u64,
         segment: &Segment,
-        old_nxt: Option<SeqNum>,
+        octets: &[u8],
     ) -> Result<(), Drop> {
-        let port = segment.key.local_port;
-        let listener = self.settings.listeners.iter().position(|own| *own == port);
-        match on_listen(segment, listener.is_some()) {
+        let listener = self.listener(segment.key.local_port);
+        match on_listen(segment, listener.is_some(), self.cookies.are_out(now_ns)) {
             OnListen::Ignore(reason) => Err(reason),
             OnListen::Reset(reason, header) => {
                 self.answer(header);
                 Err(reason)
             }
+            OnListen::Open if self.wants_cookie() => {
+                self.answer_with_cookie(now_ns, segment);
+                Ok(())
+            }
             OnListen::Open => {
-                let iss = match old_nxt {
-                    Some(old_nxt) => self.isn.isn_after(now_ns, &segment.key, old_nxt),
-                    None => self.isn.isn(now_ns, &segment.key),
-                };
-                self.begin_passive_open(segment, listener.unwrap_or(0) as u16, iss)
+                let iss = self.isn.isn(now_ns, &segment.key);
+                self.begin_passive_open(segment, listener.unwrap_or(0), iss)
+            }
+            OnListen::CheckCookie(refusal) => {
+                let listener = listener.unwrap_or(0);
+                match self.accept_cookie(now_ns, segment, listener)? {
+                    Some(conn) => self.connection_segment(now_ns, conn, segment, octets),
+                    None => {
+                        self.answer(refusal);
+                        Err(Drop::TcpSynCookie)
+                    }
+                }
             }
         }
+    }
+
+    /// A SYN that takes over an address pair in TIME-WAIT: RFC 6191. The old connection ended at
+    /// `old_nxt`.
+    pub(super) fn reopen(
+        &mut self,
+        now_ns: u64,
+        segment: &Segment,
+        old_nxt: SeqNum,
+    ) -> Result<(), Drop> {
+        let iss = self.isn.isn_after(now_ns, &segment.key, old_nxt);
+        let listener = self.listener(segment.key.local_port).unwrap_or(0);
+        self.begin_passive_open(segment, listener, iss)
+    }
+
+    /// Which listener a port has.
+    fn listener(&self, port: u16) -> Option<u16> {
+        self.settings.listeners.iter().position(|own| *own == port).map(|at| at as u16)
     }
 
     fn begin_passive_open(
@@ -52,19 +81,7 @@ impl Stack {
         if !self.has_room() {
             return Err(Drop::TcpConnectionsFull);
         }
-        let Options { mss, window_shift, timestamp } = segment.options;
-        let entry = SynEntry {
-            key: segment.key,
-            mss: mss.unwrap_or(0),
-            iss,
-            irs: segment.seq,
-            ts_recent: timestamp.map_or(0, |timestamp| timestamp.value),
-            window: segment.window,
-            listener,
-            shift: window_shift.unwrap_or(NO_SHIFT),
-            timestamps: timestamp.is_some().into(),
-            ..superpage::Record::zeroed()
-        };
+        let entry = SynEntry { listener, ..entry_of(segment, iss) };
         let index = match self.syns.insert(entry) {
             Some(index) => index,
             None => {
@@ -77,6 +94,70 @@ impl Stack {
         self.table.insert(segment.hash, Entry::Syn(index));
         self.counters.tcp_syn_received += 1;
         Ok(())
+    }
+
+    /// Whether a SYN is answered by a cookie. It needs no entry, but its last ACK needs a TCB.
+    fn wants_cookie(&self) -> bool {
+        let wants = match self.settings.features.syn_cookies {
+            SynCookies::Never => false,
+            SynCookies::WhenFull => self.syns.is_full() || !self.has_room(),
+            SynCookies::Always => true,
+        };
+        wants && !self.is_full()
+    }
+
+    /// RFC 4987 §3.6: a SYN-ACK that says itself what an entry would remember.
+    fn answer_with_cookie(&mut self, now_ns: u64, segment: &Segment) {
+        let now_stamp = self.settings.timestamp(now_ns);
+        let mut entry = entry_of(segment, SeqNum(0));
+        entry.iss = self.cookies.make(now_ns, &segment.key, segment.seq, mss_of(&entry));
+        if entry.timestamps == 0 {
+            entry.shift = NO_SHIFT;
+        }
+        let mut header = syn_ack(&entry, &self.settings, now_stamp);
+        if let Some(timestamp) = &mut header.options.timestamp {
+            let shift = (entry.shift != NO_SHIFT).then_some(entry.shift);
+            timestamp.value = Granted { shift, ..Granted::default() }.write(now_stamp);
+        }
+        self.counters.tcp_syn_cookie_sent += 1;
+        self.answer(header);
+    }
+
+    /// The connection that the last ACK of a cookie makes; `None` when it is none. A handshake that
+    /// is done is worth more than one that is not, whose place it may take.
+    fn accept_cookie(
+        &mut self,
+        now_ns: u64,
+        segment: &Segment,
+        listener: u16,
+    ) -> Result<Option<ConnId>, Drop> {
+        let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+        let Some(mss) = self.cookies.check(now_ns, &segment.key, irs, iss) else {
+            return Ok(None);
+        };
+        if self.is_full() {
+            // The peer sends its data again, and the cookie lasts for a while.
+            return Err(Drop::TcpConnectionsFull);
+        }
+        if !self.has_room() {
+            let victim = self.syns.any_victim().ok_or(Drop::TcpConnectionsFull)?;
+            self.counters.tcp_syn_evicted += 1;
+            self.forget_syn(victim);
+        }
+        let stamp = segment.options.timestamp;
+        let granted = stamp.map_or(Granted::default(), |stamp| Granted::read(stamp.echo));
+        let entry = SynEntry {
+            irs,
+            listener,
+            mss,
+            window: 0,
+            shift: granted.shift.unwrap_or(NO_SHIFT),
+            ..entry_of(segment, iss)
+        };
+        let conn = self.accept(now_ns, &entry, None);
+        self.table.insert(segment.hash, Entry::Connection(conn));
+        self.counters.tcp_syn_cookie_accepted += 1;
+        Ok(Some(conn))
     }
 
     pub(super) fn syn_received_segment(
@@ -120,6 +201,14 @@ impl Stack {
     fn establish_passive_open(&mut self, now_ns: u64, index: u32, hash: u64) -> ConnId {
         let sent_ns = self.syns.sent_once_ns(index);
         let entry = self.syns.remove(index);
+        let conn = self.accept(now_ns, &entry, sent_ns);
+        self.table.replace(hash, Entry::Syn(index), Entry::Connection(conn));
+        conn
+    }
+
+    /// A connection with what `entry` agreed on. The SYN-ACK was sent at `sent_ns`, if that tells
+    /// the round-trip time.
+    fn accept(&mut self, now_ns: u64, entry: &SynEntry, sent_ns: Option<u64>) -> ConnId {
         let window = syn_window(&self.settings);
         let mut tcb = Tcb::established(entry.key, entry.iss, entry.irs, window);
         let mss = (entry.mss != 0).then_some(entry.mss);
@@ -140,7 +229,6 @@ impl Stack {
             (tcb.srtt_us, tcb.rttvar_us) = (estimate.srtt_us, estimate.rttvar_us);
         }
         let conn = self.begin(tcb);
-        self.table.replace(hash, Entry::Syn(index), Entry::Connection(conn));
         self.counters.tcp_accepted += 1;
         if let Some((tcb, mut context)) = self.connection(now_ns, conn) {
             debug_assert_eq!(tcb.state(), State::Established);
@@ -149,4 +237,25 @@ impl Stack {
         }
         conn
     }
+}
+
+/// What a SYN says, for its entry.
+fn entry_of(segment: &Segment, iss: SeqNum) -> SynEntry {
+    let Options { mss, window_shift, timestamp } = segment.options;
+    SynEntry {
+        key: segment.key,
+        mss: mss.unwrap_or(0),
+        iss,
+        irs: segment.seq,
+        ts_recent: timestamp.map_or(0, |timestamp| timestamp.value),
+        window: segment.window,
+        shift: window_shift.unwrap_or(NO_SHIFT),
+        timestamps: timestamp.is_some().into(),
+        ..superpage::Record::zeroed()
+    }
+}
+
+/// The MSS an entry stands for.
+fn mss_of(entry: &SynEntry) -> u16 {
+    if entry.mss == 0 { MSS_DEFAULT } else { entry.mss }
 }

@@ -119,6 +119,7 @@ pub(crate) fn config() -> StackConfig {
             neighbors: 8,
         },
         timers: Timers::default(),
+        features: tcpstack::Features::default(),
         secret: [3; 16],
         steering: Steering::single(),
         tx_checksum_offload: false,

@@ -1,6 +1,6 @@
 //! RFC 9293 §3.5: opening connections; RFC 7323 §2 and §3: what SYNs agree on.
 
-use tcpstack::{CloseReason, Event, Limits, State, Timers};
+use tcpstack::{CloseReason, Event, Features, Limits, State, SynCookies, Timers};
 
 use crate::bench::{Bench, MSS, PEER_PORT, config, seg};
 
@@ -92,7 +92,8 @@ fn full_table_of_connections_drops_syns() {
 #[test]
 fn full_table_of_passive_opens_forgets_who_let_a_time_out_pass() {
     let limits = Limits { connections: 10, ..config().limits };
-    let mut bench = Bench::with(tcpstack::StackConfig { limits, ..config() });
+    let features = Features { syn_cookies: SynCookies::Never };
+    let mut bench = Bench::with(tcpstack::StackConfig { limits, features, ..config() });
     let syn = |bench: &mut Bench, port| {
         bench.peer_port = PEER_PORT + port;
         bench.receive(seg("S", 0, 0));

@@ -70,6 +70,7 @@ fn stack(seed: u64, last: u8, address: Ipv4Addr, limits: Limits) -> Stack {
             keep_alive_interval_ms: 5_000,
             ..Timers::default()
         },
+        features: tcpstack::Features::default(),
         secret: [seed as u8 ^ last; 16],
         steering: Steering::single(),
         tx_checksum_offload: false,

@@ -109,6 +109,7 @@ fn stack(seed: u64) -> Stack {
             neighbors: 16,
         },
         timers: Timers::default(),
+        features: tcpstack::Features::default(),
         secret: u128::from(seed).to_ne_bytes(),
         steering: Steering::single(),
         tx_checksum_offload: false,

@@ -1,0 +1,5 @@
+//! Attacks that need volume, damaged bytes or statistics. Those that are an exchange of a few
+//! packets are scripts: `tests/scripts/attacks`.
+
+mod bench;
+mod cookies;
