@@ -79,7 +79,8 @@ pub(crate) fn step(shard: &mut Shard, now_ns: u64) {
         phase => phase,
     };
     let engine = &shard.engine;
-    let quiet = !engine.stack.has_output() && shard.tx.is_empty();
+    let has_sent_all = shard.impaired.as_ref().is_none_or(|impaired| impaired.has_sent_all());
+    let quiet = !engine.stack.has_output() && shard.tx.is_empty() && has_sent_all;
     let done = match shard.phase {
         Phase::Running | Phase::Stopped => false,
         Phase::Draining(_) => quiet && engine.stack.open_connections() == 0,

@@ -21,9 +21,10 @@
 //! |---|---|
 //! | [`turn`] | the stages of a turn, in order |
 //! | [`shard`] | what one core owns; the loop around the turn |
-//! | [`listeners`] | what answers on a port: `mqtt`, `echo`, `discard`, `echo-once` |
+//! | [`listeners`] | what answers on a port: `mqtt`, `echo`, `discard`, `echo-once`, `chargen` |
 //! | [`wheel`] | all deadlines of connections and sessions |
 //! | [`sink`] | the stack's frames into a transmit batch |
+//! | [`impaired`] | a worse network between port and stack, for tests |
 //! | [`peers`], `inbox` | what shards tell each other |
 //! | [`idle`] | spinning and sleeping |
 //! | [`drain`] | the clean stop |
@@ -39,6 +40,7 @@
 pub mod catalogue;
 pub mod drain;
 pub mod idle;
+pub mod impaired;
 mod inbox;
 pub mod listeners;
 pub mod peers;

@@ -6,6 +6,7 @@
 //! | `echo` | RFC 862: sends back what it gets, until the peer's FIN |
 //! | `discard` | RFC 863: takes everything, says nothing |
 //! | `echo-once` | sends the first chunk back, then closes: the active-close side, for tests |
+//! | `chargen` | RFC 864: sends a pattern for as long as the peer reads |
 //!
 //! A connection's user word says which of them it belongs to ([`Owner`]); that and the stack's own
 //! buffers are all the state there is. Back-pressure needs no code of its own: what an application
@@ -14,6 +15,7 @@
 //! Bytes pass between stack and broker in two places only, [`Applications::offer`] and
 //! [`Applications::fill`]: a layer between them (TLS, WebSocket, PROXY) goes there.
 
+mod chargen;
 mod echo;
 mod mqtt;
 
@@ -41,6 +43,8 @@ pub(crate) enum Owner {
     Discard,
     /// Waiting for its first chunk, or (`closing`) for room to send the rest of it.
     EchoOnce { closing: bool },
+    /// RFC 864; where in the pattern the next byte to queue is.
+    Chargen { position: u32 },
 }
 
 impl Owner {
@@ -65,20 +69,22 @@ impl Owner {
             2 => Owner::Echo { peer_closed: flag },
             3 => Owner::Discard,
             4 => Owner::EchoOnce { closing: flag },
+            5 => Owner::Chargen { position: word & Owner::LINK_MASK },
             _ => Owner::Nobody,
         }
     }
 
     fn to_word(self) -> u32 {
-        let (kind, flag, link) = match self {
+        let (kind, flag, number) = match self {
             Owner::Nobody => (0, false, 0),
             Owner::Mqtt { link, peer_closed } => (1, peer_closed, link),
             Owner::Echo { peer_closed } => (2, peer_closed, 0),
             Owner::Discard => (3, false, 0),
             Owner::EchoOnce { closing } => (4, closing, 0),
+            Owner::Chargen { position } => (5, false, position),
         };
-        assert!(link <= Owner::LINK_MASK, "a link id must leave room for kind and flag");
-        kind << Owner::KIND_SHIFT | if flag { Owner::FLAG } else { 0 } | link
+        assert!(number <= Owner::LINK_MASK, "a number must leave room for kind and flag");
+        kind << Owner::KIND_SHIFT | if flag { Owner::FLAG } else { 0 } | number
     }
 }
 
@@ -152,6 +158,9 @@ impl Applications {
             ListenerKind::Echo => Owner::Echo { peer_closed: false },
             ListenerKind::Discard => Owner::Discard,
             ListenerKind::EchoOnce => Owner::EchoOnce { closing: false },
+            ListenerKind::Chargen => {
+                return chargen::pump(now_ns, stack, conn, 0, &mut self.scratch);
+            }
             ListenerKind::Mqtt => match self.broker.accept(now_ns, conn) {
                 Some(link) => Owner::Mqtt { link, peer_closed: false },
                 None => return stack.abort(now_ns, conn),
@@ -163,7 +172,7 @@ impl Applications {
     /// Fresh bytes, still in their frame. Whatever is not taken goes to the stack's buffers.
     fn data(&mut self, now_ns: u64, stack: &mut Stack, conn: ConnId, bytes: &[u8]) {
         match Owner::of(stack, conn) {
-            Owner::Nobody | Owner::Discard => stack.keep(conn, &[]),
+            Owner::Nobody | Owner::Discard | Owner::Chargen { .. } => stack.keep(conn, &[]),
             Owner::Echo { .. } => echo::data(now_ns, stack, conn, bytes),
             Owner::EchoOnce { closing } => echo::first_chunk(now_ns, stack, conn, bytes, closing),
             Owner::Mqtt { link, .. } => self.mqtt_data(now_ns, stack, conn, link, bytes),
@@ -175,6 +184,10 @@ impl Applications {
         match Owner::of(stack, conn) {
             Owner::Nobody => {}
             Owner::Discard => stack.consume(conn, stack.backlog(conn)),
+            Owner::Chargen { position } if writable => {
+                chargen::pump(now_ns, stack, conn, position, &mut self.scratch);
+            }
+            Owner::Chargen { .. } => stack.consume(conn, stack.backlog(conn)),
             Owner::Echo { .. } => echo::pump(now_ns, stack, conn, &mut self.scratch),
             Owner::EchoOnce { .. } => {
                 // A first chunk that arrived out of order: what is readable now counts as the chunk.
@@ -190,7 +203,7 @@ impl Applications {
     fn peer_closed(&mut self, now_ns: u64, stack: &mut Stack, conn: ConnId) {
         match Owner::of(stack, conn) {
             Owner::Nobody => {}
-            Owner::Discard => {
+            Owner::Discard | Owner::Chargen { .. } => {
                 Owner::Nobody.assign(stack, conn);
                 stack.close(now_ns, conn);
             }
@@ -242,6 +255,7 @@ mod tests {
                 Owner::Echo { peer_closed: flag },
                 Owner::Discard,
                 Owner::EchoOnce { closing: flag },
+                Owner::Chargen { position: 7_029 },
             ] {
                 assert_eq!(Owner::from_word(owner.to_word()), owner);
             }

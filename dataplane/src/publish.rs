@@ -13,6 +13,7 @@ use superpage::{Tier, counters};
 use tcpstack::{StackCounters, StackGauges};
 
 use crate::catalogue::{ABSENT, Catalogue, TIERS};
+use crate::impaired::{DIRECTIONS, ImpairmentCounters};
 use crate::peers::PeerCounters;
 use crate::shard::Shard;
 use crate::stopwatch::{StageCycles, TurnCounters};
@@ -89,8 +90,13 @@ impl PortBoard {
     }
 }
 
-/// The catalogue of every shard of this process, and the number of its slots.
-pub fn catalogue(port: &str, regions: &[(&'static str, Tier, usize)]) -> (String, u32) {
+/// The catalogue of every shard of this process, and the number of its slots. Only an impaired one has
+/// counters of that.
+pub fn catalogue(
+    port: &str,
+    regions: &[(&'static str, Tier, usize)],
+    is_impaired: bool,
+) -> (String, u32) {
     let mut catalogue = Catalogue::default();
     let port_label = ("port", port);
     let queue_label = ("queue", "{shard}");
@@ -117,6 +123,10 @@ pub fn catalogue(port: &str, regions: &[(&'static str, Tier, usize)]) -> (String
     catalogue.gauges("port", &[port_label], PortGauges::FIELDS);
     for (region, _, _) in regions {
         catalogue.region(region);
+    }
+    for direction in DIRECTIONS.into_iter().filter(|_| is_impaired) {
+        let labels = [("direction", direction)];
+        catalogue.counters("impairment", &labels, ImpairmentCounters::FIELDS);
     }
     catalogue.finish()
 }
@@ -181,6 +191,9 @@ impl Publisher {
             None => values.extend([ABSENT; PORT_SLOTS]),
         }
         values.extend(&self.region_bytes);
+        if let Some(impaired) = &shard.impaired {
+            impaired.counters().iter().for_each(|lane| values.extend(lane.values()));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig, BrokerError};
 use capsule::clock::Clock;
+use capsule::impairment::Impairment;
 use capsule::{BATCH_FRAMES_MAX, PortQueue, RxBatch, TxBatch};
 use hwconfig::ListenerKind;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -18,6 +19,7 @@ use tcpstack::{Stack, StackConfig, StackError, Steering};
 
 use crate::drain::{Phase, StopSwitch};
 use crate::idle::{Idle, IdlePolicy};
+use crate::impaired::Impaired;
 use crate::inbox::Inbox;
 use crate::listeners::{Applications, OFFER_BYTES_MIN};
 use crate::peers::Peers;
@@ -42,6 +44,9 @@ pub struct ShardConfig {
     pub idle: IdlePolicy,
     /// Where the wheel shall lie.
     pub placement: Placement,
+    /// What the link does to frames beyond what it does by itself, in tests. The stack must then be
+    /// one without checksum offload.
+    pub impairment: Option<Impairment>,
 }
 
 /// Why a shard cannot be made.
@@ -66,6 +71,7 @@ pub struct Shard {
     pub(crate) rx: RxBatch,
     pub(crate) tx: TxBatch,
     pub(crate) inbox: Inbox,
+    pub(crate) impaired: Option<Box<Impaired>>,
     /// What the buffers within a turn are pieces of.
     scratch: Arena,
     pub(crate) clock: Clock,
@@ -127,6 +133,7 @@ impl Shard {
         };
         Ok(Shard {
             inbox: Inbox::new(record, frames),
+            impaired: config.impairment.map(|it| Box::new(Impaired::new(it, &queue))),
             scratch,
             engine,
             queue,
@@ -157,10 +164,13 @@ impl Shard {
         while !self.is_stopped() {
             let now_ns = self.clock.now_ns();
             let worked = self.turn(now_ns);
-            let (wheel, housekeeping_ns) = (&self.engine.wheel, self.housekeeping_due_ns);
-            let due_ns =
-                || wheel.next_due_ns().map_or(housekeeping_ns, |ns| ns.min(housekeeping_ns));
-            match self.idle.after_turn(worked, now_ns, due_ns) {
+            let Shard { engine, impaired, housekeeping_due_ns, idle, .. } = self;
+            let due_ns = || {
+                let impaired = impaired.as_ref().and_then(|impaired| impaired.next_due_ns());
+                let dues = [engine.wheel.next_due_ns(), impaired, Some(*housekeeping_due_ns)];
+                dues.into_iter().flatten().min().unwrap_or(now_ns)
+            };
+            match idle.after_turn(worked, now_ns, due_ns) {
                 Some(sleep) => self.sleep(sleep),
                 None if worked && self.is_armed => {
                     self.is_armed = false;

@@ -38,8 +38,12 @@ impl Shard {
 
     /// rx burst → frames of other shards to their rings → stack → events.
     fn receive(&mut self, now_ns: u64) -> bool {
-        let Shard { queue, rx, engine, .. } = self;
-        if queue.receive(rx) == 0 {
+        let Shard { queue, rx, engine, inbox, impaired, .. } = self;
+        let count = queue.receive(rx);
+        if let Some(impaired) = impaired {
+            return impaired.receive(now_ns, rx, inbox, engine);
+        }
+        if count == 0 {
             return false;
         }
         engine.stopwatch.lap(|cycles| &mut cycles.receive);
@@ -92,7 +96,10 @@ impl Shard {
 
     /// stack → tx burst.
     fn transmit(&mut self, now_ns: u64) -> bool {
-        let Shard { queue, tx, clock, engine, .. } = self;
+        let Shard { queue, tx, clock, engine, impaired, .. } = self;
+        if let Some(impaired) = impaired {
+            return impaired.transmit(now_ns, queue, tx, clock, engine);
+        }
         if tx.is_empty() && !engine.stack.has_output() {
             return false;
         }
@@ -122,13 +129,13 @@ impl Shard {
 
 impl Engine {
     /// The shard a frame must go to when that is not this one.
-    fn foreign_owner(&self, frame: &[u8]) -> Option<u16> {
+    pub(crate) fn foreign_owner(&self, frame: &[u8]) -> Option<u16> {
         let steering = self.software_steering.as_ref()?;
         steering.owner_of_frame(frame).filter(|owner| *owner != self.index)
     }
 
     /// A burst of our own frames through the stack and on to the applications.
-    fn input(&mut self, now_ns: u64, frames: &[RxFrame<'_>]) {
+    pub(crate) fn input(&mut self, now_ns: u64, frames: &[RxFrame<'_>]) {
         self.stack.input(now_ns, frames);
         self.stopwatch.lap(|cycles| &mut cycles.input);
         self.deliver_events(now_ns, frames);

@@ -5,20 +5,22 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use capsule::impairment::Impairment;
 use capsule::twin::TwinConfig;
 use capsule::{Link, PortStats};
-use common::{ECHO, MS, World, pattern};
+use common::{ECHO, MS, SECOND, World, pattern};
 use corelink::{LinkClient, LinkServer, LinkSpec, Slot};
 use dataplane::catalogue::ABSENT;
 use dataplane::publish::{PortBoard, Publisher, catalogue};
 
 /// A world whose shards publish, and what a control plane attached to it sees.
-fn published(shards: u16) -> (World, LinkClient) {
-    let mut world = World::new(shards, TwinConfig::default());
+fn published(shards: u16, impairment: Option<Impairment>) -> (World, LinkClient) {
+    let mut world =
+        World::with(shards, TwinConfig::default(), |config| config.impairment = impairment);
     let board = Arc::new(PortBoard::default());
     let stats = PortStats { rx_missed: 5, ..PortStats::default() };
     board.post(stats, Link { up: true, speed_mbps: 10_000, full_duplex: true }, 1_000, 24);
-    let (catalogue, slots) = catalogue("twin0", &world.shards[0].regions());
+    let (catalogue, slots) = catalogue("twin0", &world.shards[0].regions(), impairment.is_some());
     let spec = LinkSpec { shards, catalogue, counters_per_shard: slots, ..LinkSpec::default() };
     let (server, pages) = LinkServer::create(&spec).expect("a legal catalogue");
     for (index, (shard, page)) in world.shards.iter_mut().zip(pages).enumerate() {
@@ -54,7 +56,7 @@ fn value(client: &LinkClient, shard: u16, name: &str, labels: &[(&str, &str)]) -
 
 #[test]
 fn counters_of_the_wire_the_stack_and_the_port_arrive_under_their_names() {
-    let (mut world, client) = published(2);
+    let (mut world, client) = published(2, None);
     let conn = world.connect(ECHO);
     world.peer.send(conn, &pattern(1, 10_000));
     world.pass(100 * MS);
@@ -77,8 +79,27 @@ fn counters_of_the_wire_the_stack_and_the_port_arrive_under_their_names() {
 }
 
 #[test]
+fn an_impaired_link_counts_what_it_does_to_frames_by_direction() {
+    let lossy = Impairment { loss_ppm: 100_000, frames_max: 512, ..Impairment::default() };
+    let (mut world, client) = published(1, Some(lossy));
+    let conn = world.connect(ECHO);
+    world.peer.send(conn, &pattern(1, 200_000));
+    world
+        .until(600 * SECOND, "the echo", |world| world.peer.conns[&conn].received.len() == 200_000);
+    world.pass(100 * MS);
+    for direction in ["inbound", "outbound"] {
+        let labels = [("direction", direction)];
+        let count = |what: &str| {
+            value(&client, 0, &format!("trunkline_impairment_{what}_frames_total"), &labels)
+        };
+        assert!(count("lost") > 0, "{direction}");
+        assert_eq!(count("offered"), count("lost") + count("delivered"), "{direction}");
+    }
+}
+
+#[test]
 fn no_two_slots_are_the_same_metric_and_one_name_has_one_kind() {
-    let (_, client) = published(1);
+    let (_, client) = published(1, Some(Impairment { frames_max: 64, ..Impairment::default() }));
     let mut seen = BTreeSet::new();
     let mut kinds = BTreeSet::new();
     for slot in client.catalogue() {

@@ -4,6 +4,7 @@ mod common;
 
 use std::alloc::System;
 
+use capsule::impairment::Impairment;
 use capsule::twin::TwinConfig;
 use common::mqtt::{connect_v4, publish_v4, subscribe_v4};
 use common::{ECHO, MQTT, MS, World, pattern};
@@ -30,7 +31,21 @@ fn allocations_of_shards(world: &mut World, rounds: usize) -> usize {
 /// One test, since the allocator counts for the whole process.
 #[test]
 fn shards_allocate_nothing_per_packet() {
-    let mut world = World::new(2, TwinConfig::default());
+    assert_no_allocations(World::new(2, TwinConfig::default()));
+    let impairment = Impairment {
+        loss_ppm: 1_000,
+        duplicate_ppm: 1_000,
+        delay_ns: MS,
+        frames_max: 512,
+        ..Impairment::default()
+    };
+    assert_no_allocations(World::with(2, TwinConfig::default(), |config| {
+        config.impairment = Some(impairment);
+    }));
+}
+
+#[track_caller]
+fn assert_no_allocations(mut world: World) {
     let echo = world.connect_to_each_shard(ECHO);
     let mqtt = world.connect_to_each_shard(MQTT);
     for (conn, number) in mqtt.iter().zip(0..) {
@@ -50,7 +65,7 @@ fn shards_allocate_nothing_per_packet() {
         }
     };
     // Buffers of the in-memory wire grow to their size here.
-    for _ in 0..10 {
+    for _ in 0..40 {
         traffic(&mut world);
         world.pass(50 * MS);
     }

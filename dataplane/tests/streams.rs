@@ -1,9 +1,10 @@
-//! Echo, discard and echo-once through whole shards, over clean and bad wires.
+//! Echo, discard, echo-once and chargen through whole shards, over clean and bad wires.
 
 mod common;
 
+use capsule::impairment::Impairment;
 use capsule::twin::TwinConfig;
-use common::{DISCARD, ECHO, ECHO_ONCE, MS, SECOND, World, pattern};
+use common::{CHARGEN, DISCARD, ECHO, ECHO_ONCE, MS, SECOND, World, pattern};
 use tcpstack::CloseReason;
 
 const MIB: usize = 1 << 20;
@@ -122,6 +123,56 @@ fn discard_takes_everything_and_says_nothing() {
     assert_eq!(world.peer.conns[&conn].closed, Some(CloseReason::Finished));
     assert_eq!(world.shards[0].stack().counters().tcp_received_stream, 4 * MIB as u64);
     assert_eq!(world.peer.take(conn), []);
+}
+
+#[test]
+fn chargen_sends_its_pattern_until_the_peer_closes() {
+    let mut world = World::new(1, TwinConfig::default());
+    let conn = world.connect(CHARGEN);
+    world.peer.send(conn, b"nobody reads this");
+    world.until(60 * SECOND, "the pattern", |world| world.peer.conns[&conn].received.len() > MIB);
+    world.peer.conn(conn).close_after_sending = true;
+    world.until(60 * SECOND, "closed", |world| world.peer.conns[&conn].closed.is_some());
+    assert_eq!(world.peer.conns[&conn].closed, Some(CloseReason::Finished));
+    let received = world.peer.take(conn);
+    for (number, line) in received.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let expected: Vec<u8> = (0..72).map(|at| b' ' + ((number + at) % 95) as u8).collect();
+        let end = line.len().min(72);
+        assert!(line[..end] == expected[..end], "line {number}");
+    }
+}
+
+#[test]
+fn echo_through_an_impaired_link_comes_back_whole_after_its_delay() {
+    for shards in [1, 2] {
+        let impairment = Impairment {
+            seed: 5,
+            loss_ppm: 10_000,
+            duplicate_ppm: 5_000,
+            reorder_ppm: 20_000,
+            reorder_ns: 2 * MS,
+            delay_ns: 10 * MS,
+            frames_max: 1_024,
+            ..Impairment::default()
+        };
+        let mut world = World::with(shards, TwinConfig::default(), |config| {
+            config.impairment = Some(impairment);
+        });
+        let conns = world.connect_to_each_shard(ECHO);
+        for (conn, seed) in conns.iter().zip(1..) {
+            let begun_ns = world.now_ns;
+            world.peer.send(*conn, &pattern(seed, MIB / 4));
+            let whole = MIB / 4;
+            world.until(600 * SECOND, "the echo", |world| {
+                world.peer.conns[conn].received.len() >= whole
+            });
+            assert!(world.now_ns - begun_ns > 20 * MS, "nothing is faster than the delay");
+            assert!(
+                world.peer.take(*conn) == pattern(seed, whole),
+                "the echo is not what was sent"
+            );
+        }
+    }
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub use error::{ConfigError, Problem};
 pub use instance::{Instance, RunDir};
 pub use keys::{Key, Preset, Rule, Section};
 pub use profile::{
-    Backend, Control, Idle, Listener, ListenerKind, Memory, Mqtt, Port, Profile, SECTIONS, Shards,
-    Stop, Tcp, TierChoice,
+    Backend, Control, Idle, Impairment, Listener, ListenerKind, Memory, Mqtt, Port, Profile,
+    SECTIONS, Shards, Stop, Tcp, TierChoice,
 };
 pub use reference::markdown;
 pub use source::{EMBEDDED_NAME, Overrides, embedded, load, load_or_embedded, parse};

@@ -38,6 +38,8 @@ pub struct Profile {
     pub backend: Backend,
     /// How the appliance ends.
     pub stop: Stop,
+    /// A worse network, for tests.
+    pub impairment: Impairment,
 }
 
 /// How a shard spends a turn in which nothing arrived.
@@ -74,6 +76,8 @@ pub enum ListenerKind {
     Discard,
     /// Sends the first chunk back, then closes.
     EchoOnce,
+    /// Sends a pattern for as long as the peer reads (RFC 864).
+    Chargen,
 }
 
 sections! {
@@ -264,8 +268,7 @@ sections! {
         /// TCP port.
         port: u16, "port", Rule::Range(1, 65_535), Preset::Required;
         /// What is spoken there.
-        kind: ListenerKind, "protocol", Rule::OneOf(&["mqtt", "echo", "discard", "echo-once"]),
-            Preset::Required;
+        kind: ListenerKind, "protocol", KINDS, Preset::Required;
     } => LISTENERS
 
     /// The control plane. A change here needs no restart of the dataplane.
@@ -295,6 +298,35 @@ sections! {
         /// a reset.
         drain_ms: u32, "ms", Rule::Range(0, 600_000), Preset::Number(5_000);
     } => STOP
+
+    /// For tests only: a worse network between the port and the stack, the same in both
+    /// directions. While it is off there is no such stage.
+    pub struct Impairment = "impairment" * 1 {
+        /// Switches the stage on; `trunkline check` and the log then say so.
+        enabled: bool, "flag", Rule::Flag, Preset::Flag(false);
+        /// Allows it on a physical port, where it would hurt whoever is connected.
+        on_physical_port: bool, "flag", Rule::Flag, Preset::Flag(false);
+        /// Where the fate of frames is drawn from: each queue and direction draws its own.
+        seed: u32, "number", Rule::Range(0, 4_294_967_295), Preset::Number(1);
+        /// Frames lost.
+        loss_ppm: u32, "millionths", PPM, Preset::Number(0);
+        /// Frames delivered twice.
+        duplicate_ppm: u32, "millionths", PPM, Preset::Number(0);
+        /// Frames that take longer than others, so that later ones overtake them.
+        reorder_ppm: u32, "millionths", PPM, Preset::Number(0);
+        /// How much longer those take.
+        reorder_us: u32, "µs", Rule::Range(0, 1_000_000), Preset::Number(5_000);
+        /// Time that each frame takes, in each direction: half of what it adds to a round trip.
+        delay_us: u32, "µs", Rule::Range(0, 10_000_000), Preset::Number(0);
+        /// Rate of the link in each direction; 0 leaves the port's own.
+        rate_kbps: u32, "kbit/s", Rule::Range(0, 100_000_000), Preset::Number(0);
+        /// Bytes that may wait for the rate, in each direction; further ones are dropped.
+        queue_bytes: u32, "bytes", Rule::Range(9_216, 1_073_741_824),
+            Preset::Number(1_048_576);
+        /// Frames that may be under way in each direction of a queue; further ones are dropped. Each takes
+        /// a buffer of the port's frame size. 4,096 hold 25 ms of 1,900 Mbit/s.
+        frames: u32, "frames", Rule::Range(64, 1_048_576), Preset::Number(4_096);
+    } => IMPAIRMENT
 }
 
 /// Keys at the top of a profile.
@@ -330,8 +362,10 @@ const ROOT: Section = Section {
 
 /// Every section, in the order of the reference.
 pub const SECTIONS: &[Section] =
-    &[ROOT, PORT, SHARDS, MEMORY, TCP, MQTT, LISTENERS, CONTROL, BACKEND, STOP];
+    &[ROOT, PORT, SHARDS, MEMORY, TCP, MQTT, LISTENERS, CONTROL, BACKEND, STOP, IMPAIRMENT];
 
+const KINDS: Rule = Rule::OneOf(&["mqtt", "echo", "discard", "echo-once", "chargen"]);
+const PPM: Rule = Rule::Range(0, 1_000_000);
 const DEVICE: Rule =
     Rule::Text("a PCI address such as 0000:03:00.0 or a virtual device such as net_tap0", |text| {
         is_pci_address(text) || is_virtual_device(text)
@@ -438,7 +472,7 @@ impl Profile {
 
     /// What is allowed but should be known before users come.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = Vec::from_iter(self.impairment.warning());
         if self.mqtt.allow_anonymous && self.port.is_pci() {
             warnings.push(
                 "mqtt.allow_anonymous = true: anyone who reaches the port may publish and \
@@ -457,6 +491,24 @@ impl Profile {
     }
 }
 
+impl Impairment {
+    /// What it does to the network, when it is on.
+    fn warning(&self) -> Option<String> {
+        let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
+        self.enabled.then(|| {
+            format!(
+                "[impairment] is on, for tests only: each way {} % loss, {} % duplicates, {} % \
+                 overtaken, {} ms delay, {} kbit/s (0: no limit)",
+                percent(self.loss_ppm),
+                percent(self.duplicate_ppm),
+                percent(self.reorder_ppm),
+                f64::from(self.delay_us) / 1_000.0,
+                self.rate_kbps
+            )
+        })
+    }
+}
+
 impl Port {
     /// Whether the device is real hardware, by PCI address.
     pub fn is_pci(&self) -> bool {
@@ -472,6 +524,7 @@ impl ListenerKind {
             ListenerKind::Echo => "echo",
             ListenerKind::Discard => "discard",
             ListenerKind::EchoOnce => "echo-once",
+            ListenerKind::Chargen => "chargen",
         }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn check(profile: &Profile, source: &mut Source<'_>) {
     check_timers(profile, source);
     check_mqtt(profile, source);
     check_listeners(profile, source);
+    check_impairment(profile, source);
 }
 
 fn check_addresses(profile: &Profile, source: &mut Source<'_>) {
@@ -204,5 +205,14 @@ fn check_listeners(profile: &Profile, source: &mut Source<'_>) {
             let key = format!("listeners[{index}].port");
             source.refuse(&key, &listener.port, "another listener has this port");
         }
+    }
+}
+
+fn check_impairment(profile: &Profile, source: &mut Source<'_>) {
+    let impairment = &profile.impairment;
+    if impairment.enabled && profile.port.is_pci() && !impairment.on_physical_port {
+        let limit = "port.device is a physical port, whose clients it would hurt: say \
+                     on_physical_port = true if they are only there for the test";
+        source.refuse("impairment.enabled", &true, limit);
     }
 }

@@ -53,6 +53,7 @@
 //! | `port` | plain facts about ports: configuration, offloads, link, statistics |
 //! | `checksum` | Internet checksums for ports and for the twin |
 //! | `twin` | the in-memory wire |
+//! | `impairment` | a worse network on purpose: what the twin's wire and a test's link do to frames |
 //! | `clock` | nanoseconds from the time stamp counter |
 //! | `dpdk` | everything that calls DPDK |
 //!
@@ -64,6 +65,7 @@ mod checksum;
 pub mod clock;
 #[cfg(feature = "dpdk")]
 mod dpdk;
+pub mod impairment;
 mod port;
 mod queue;
 pub mod twin;

@@ -5,8 +5,9 @@ use std::os::fd::BorrowedFd;
 use crate::batch::{RxBatch, TxBatch, TxChecksum};
 #[cfg(feature = "dpdk")]
 use crate::dpdk::DpdkQueue;
+use crate::impairment::Impairments;
 use crate::port::QueueId;
-use crate::twin::{Impairments, TwinQueue};
+use crate::twin::TwinQueue;
 
 /// What passed through one queue pair since it was made.
 ///

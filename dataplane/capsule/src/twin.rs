@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::{BATCH_FRAMES_MAX, TxChecksum};
 use crate::checksum;
+use crate::impairment::{self, Dice, Impairments};
 use crate::port::QueueId;
 use crate::queue::{PortQueue, QueueCounters};
 
@@ -51,17 +52,6 @@ impl Default for TwinConfig {
     }
 }
 
-/// What the wire did to the frames of one direction and queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Impairments {
-    /// Frames lost.
-    pub lost: u64,
-    /// Frames held back so that others could overtake them.
-    pub reordered: u64,
-    /// Frames delivered twice.
-    pub duplicated: u64,
-}
-
 /// The maker of wires.
 #[derive(Debug)]
 pub struct TwinLink;
@@ -72,9 +62,7 @@ impl TwinLink {
     /// # Panics
     /// If a rate is above 1,000,000.
     pub fn pair(config: TwinConfig) -> (Vec<PortQueue>, Vec<PortQueue>) {
-        for rate in [config.loss_ppm, config.reorder_ppm, config.duplicate_ppm] {
-            assert!(rate <= PPM, "a rate of {rate} ppm is more than all");
-        }
+        impairment::assert_rates([config.loss_ppm, config.reorder_ppm, config.duplicate_ppm]);
         let mut ends = (Vec::new(), Vec::new());
         for queue in 0..config.queues {
             let there = Arc::new(Mutex::new(Lane::new(&config, queue, 0)));
@@ -143,7 +131,7 @@ impl TwinQueue {
 /// One direction of one queue.
 #[derive(Debug)]
 struct Lane {
-    random: fastrand::Rng,
+    dice: Dice,
     config: TwinConfig,
     on_the_wire: VecDeque<Vec<u8>>,
     held_back: VecDeque<HeldBack>,
@@ -161,11 +149,8 @@ struct HeldBack {
 
 impl Lane {
     fn new(config: &TwinConfig, queue: u16, direction: u64) -> Self {
-        // Distinct streams for every direction and queue of one seed.
-        let stream = (u64::from(queue) << 1) | direction;
-        let seed = config.seed ^ (stream + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
-            random: fastrand::Rng::with_seed(seed),
+            dice: Dice::new(config.seed, impairment::stream(queue, direction)),
             config: *config,
             on_the_wire: VecDeque::with_capacity(config.slots),
             held_back: VecDeque::with_capacity(HELD_BACK_MAX),
@@ -180,19 +165,19 @@ impl Lane {
     }
 
     fn put(&mut self, frame: Vec<u8>) {
-        if self.happens(self.config.loss_ppm) {
+        if self.dice.happens(self.config.loss_ppm) {
             self.impairments.lost += 1;
             self.recycle(frame);
             return;
         }
         // A duplicate needs a slot of its own beside the frame's.
-        if self.happens(self.config.duplicate_ppm) && self.room() >= 2 {
+        if self.dice.happens(self.config.duplicate_ppm) && self.room() >= 2 {
             self.impairments.duplicated += 1;
             self.on_the_wire.push_back(frame.clone());
         }
-        if self.happens(self.config.reorder_ppm) && self.held_back.len() < HELD_BACK_MAX {
+        if self.dice.happens(self.config.reorder_ppm) && self.held_back.len() < HELD_BACK_MAX {
             self.impairments.reordered += 1;
-            let overtakers = self.random.u8(1..=REORDER_DEPTH_MAX);
+            let overtakers = self.dice.up_to(REORDER_DEPTH_MAX);
             self.held_back.push_back(HeldBack { overtakers, frame });
             return;
         }
@@ -218,18 +203,12 @@ impl Lane {
         }
     }
 
-    fn happens(&mut self, ppm: u32) -> bool {
-        ppm > 0 && self.random.u32(0..PPM) < ppm
-    }
-
     fn recycle(&mut self, buffer: Vec<u8>) {
         if self.spare.len() < BATCH_FRAMES_MAX {
             self.spare.push(buffer);
         }
     }
 }
-
-const PPM: u32 = 1_000_000;
 
 /// A panic of the other end leaves a lane whole: every method leaves it so before it can panic.
 fn lock(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {

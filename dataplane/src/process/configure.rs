@@ -1,6 +1,7 @@
 //! From the profile, and what the port turned out to be, to what each shard is made from.
 
 use broker::BrokerConfig;
+use capsule::impairment::Impairment;
 use capsule::{Offloads, PortConfig, PortFacts};
 use hwconfig::memory as plan;
 use hwconfig::{Idle, ListenerKind, Profile, TierChoice};
@@ -43,6 +44,8 @@ impl std::fmt::Debug for Secrets {
 /// What to ask of the port.
 pub(super) fn port_config(profile: &Profile) -> PortConfig {
     let port = &profile.port;
+    // Frames wait in the impaired link without what a port should do about them.
+    let may_offload = !profile.impairment.enabled;
     PortConfig {
         device: port.device.clone(),
         rx_queues: profile.shard_count(),
@@ -53,8 +56,8 @@ pub(super) fn port_config(profile: &Profile) -> PortConfig {
         promiscuous: port.promiscuous,
         rss_key: Some(tcpstack::MICROSOFT_KEY),
         want: Offloads {
-            rx_checksum: port.rx_checksum,
-            tx_checksum: port.tx_checksum,
+            rx_checksum: port.rx_checksum && may_offload,
+            tx_checksum: port.tx_checksum && may_offload,
             rss: port.rss && profile.shard_count() > 1,
         },
     }
@@ -82,7 +85,25 @@ pub(super) fn shard_config(
             },
         },
         placement: placement(profile),
+        impairment: impairment(profile),
     }
+}
+
+/// What the profile wants the link to be, when it is for a test.
+fn impairment(profile: &Profile) -> Option<Impairment> {
+    const NS_PER_US: u64 = 1_000;
+    let wanted = &profile.impairment;
+    wanted.enabled.then(|| Impairment {
+        seed: wanted.seed.into(),
+        loss_ppm: wanted.loss_ppm,
+        duplicate_ppm: wanted.duplicate_ppm,
+        reorder_ppm: wanted.reorder_ppm,
+        reorder_ns: u64::from(wanted.reorder_us) * NS_PER_US,
+        delay_ns: u64::from(wanted.delay_us) * NS_PER_US,
+        rate_bps: u64::from(wanted.rate_kbps) * 1_000,
+        queue_bytes: wanted.queue_bytes.into(),
+        frames_max: wanted.frames as usize,
+    })
 }
 
 /// The largest thing that one shard says to another: a frame, or a broker's message, which has two

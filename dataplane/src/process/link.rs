@@ -36,7 +36,8 @@ impl Link {
         board: &Arc<PortBoard>,
     ) -> Result<Link> {
         let names = shards.first().map(Shard::regions).unwrap_or_default();
-        let (catalogue, slots) = catalogue(&profile.port.device, &names);
+        let (catalogue, slots) =
+            catalogue(&profile.port.device, &names, profile.impairment.enabled);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (server, pages) = LinkServer::create(&LinkSpec {
             profile_hash: profile.hash(),

@@ -30,11 +30,13 @@ pub(crate) const MQTT: u16 = 1883;
 pub(crate) const ECHO: u16 = 7;
 pub(crate) const DISCARD: u16 = 9;
 pub(crate) const ECHO_ONCE: u16 = 1007;
-const LISTENERS: [(u16, ListenerKind); 4] = [
+pub(crate) const CHARGEN: u16 = 19;
+const LISTENERS: [(u16, ListenerKind); 5] = [
     (MQTT, ListenerKind::Mqtt),
     (ECHO, ListenerKind::Echo),
     (DISCARD, ListenerKind::Discard),
     (ECHO_ONCE, ListenerKind::EchoOnce),
+    (CHARGEN, ListenerKind::Chargen),
 ];
 const APPLIANCE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -95,6 +97,7 @@ pub(crate) fn shard_config(shard: u16, shards: u16) -> ShardConfig {
         batch_frames: 32,
         idle: IdlePolicy::Poll,
         placement: placement(),
+        impairment: None,
     }
 }
 

@@ -141,7 +141,7 @@ fn values_of_another_type_are_refused_with_what_is_expected() {
         "kind = \"mqtt\"",
         "kind = \"http\"",
         "small.toml:13:8: listeners[0].kind = \"http\": must be one of \"mqtt\", \"echo\", \
-         \"discard\", \"echo-once\"",
+         \"discard\", \"echo-once\", \"chargen\"",
     );
     assert_refused(
         "\"10.77.0.1/24\"",
@@ -351,4 +351,20 @@ proptest! {
     fn any_text_is_accepted_or_refused(text in any::<String>()) {
         prop_assert!(read(&text).is_err());
     }
+}
+
+#[test]
+fn impairment_says_that_it_is_on_and_wants_leave_for_a_physical_port() {
+    let on = SMALL.to_owned() + "[impairment]\nenabled = true\nloss_ppm = 15_000\ndelay_us = 500\n";
+    let warnings = read(&on).expect("a virtual port may be impaired").warnings();
+    assert!(warnings[0].contains("1.5 % loss"), "{warnings:?}");
+    assert!(warnings[0].contains("0.5 ms delay"), "{warnings:?}");
+    let off = read(SMALL).expect("the small profile is valid");
+    assert_eq!((off.impairment.enabled, off.warnings()), (false, Vec::new()));
+
+    let metal = BAREMETAL.to_owned() + "\n[impairment]\nenabled = true\n";
+    let refusal = read(&metal).expect_err("clients would be hurt").to_string();
+    assert!(refusal.contains("impairment.enabled = true"), "{refusal}");
+    assert!(refusal.contains("on_physical_port = true"), "{refusal}");
+    read(&(metal + "on_physical_port = true\n")).expect("knowingly");
 }
