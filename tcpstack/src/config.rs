@@ -211,7 +211,7 @@ impl StackConfig {
             ("connections", limits.connections, records),
             ("syn_entries", limits.syn_entries, records),
             ("time_wait_entries", limits.time_wait_entries, records),
-            ("chunk_bytes", limits.chunk_bytes, (64, 16_384, "64 to 16384")),
+            ("chunk_bytes", limits.chunk_bytes, (CHUNK_BYTES_MIN, 16_384, "64 to 16384")),
             ("receive_buffer_bytes", limits.receive_buffer_bytes, buffer),
             ("send_buffer_bytes", limits.send_buffer_bytes, buffer),
             ("neighbors", limits.neighbors, (1, NEIGHBORS_MAX, "1 to 32768")),
@@ -229,6 +229,8 @@ impl StackConfig {
 pub const ADDRESSES_MAX: usize = 64;
 /// Ports listened on: they are scanned for every SYN.
 pub const LISTENERS_MAX: usize = 64;
+/// Records of the stack's own lie in chunks.
+pub(crate) const CHUNK_BYTES_MIN: u32 = 64;
 /// Records of a kind: the flow table keeps the kind in an index's two high bits.
 const RECORDS_MAX: u32 = 1 << 28;
 /// A buffer must stay far below half of the sequence space.

@@ -9,7 +9,7 @@ use crate::flight::{Flight, FlightPool};
 use crate::segment::Header;
 use crate::settings::{NS_PER_MS, Settings, milliseconds};
 use crate::tcb::{STATES, State, Tcb, flag};
-use crate::{ConnId, reassembly};
+use crate::{ConnId, reassembly, sack};
 
 /// Borrowed from the stack for one segment, timer or call.
 #[derive(Debug)]
@@ -74,9 +74,9 @@ impl Context<'_> {
 
     /// RFC 5961 §7: an acknowledgement that a forged segment may have caused. Ten in five seconds.
     pub(crate) fn challenge(&mut self, tcb: &mut Tcb) {
-        let now_ms = milliseconds(self.now_ns);
-        if now_ms.wrapping_sub(tcb.challenge_ms) > CHALLENGE_PERIOD_MS {
-            (tcb.challenge_ms, tcb.challenges) = (now_ms, 0);
+        let now = (milliseconds(self.now_ns) >> 8) as u16;
+        if now.wrapping_sub(tcb.challenge_age) > CHALLENGE_PERIOD {
+            (tcb.challenge_age, tcb.challenges) = (now, 0);
         }
         if tcb.challenges >= CHALLENGES_MAX {
             self.counters.tcp_challenge_ack_limited += 1;
@@ -105,6 +105,7 @@ impl Context<'_> {
     pub(crate) fn discard_received(&mut self, tcb: &mut Tcb) {
         self.chunks.release_chain(tcb.rcv_head, Use::InOrder);
         self.chunks.release_chain(tcb.ooo_head, Use::OutOfOrder);
+        sack::release(tcb, self.chunks);
         (tcb.rcv_head, tcb.rcv_tail, tcb.rcv_len) = (NIL, NIL, 0);
         (tcb.ooo_head, tcb.ooo_tail, tcb.ooo_chunks) = (NIL, NIL, 0);
     }
@@ -130,5 +131,6 @@ impl Context<'_> {
     }
 }
 
-const CHALLENGE_PERIOD_MS: u32 = 5_000;
+/// 5 s, in units of 2⁸ ms.
+const CHALLENGE_PERIOD: u16 = 5_000 >> 8;
 const CHALLENGES_MAX: u8 = 10;

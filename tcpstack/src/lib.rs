@@ -49,7 +49,7 @@
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
 //! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
-//! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly` |
+//! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
 //! | numbers | `rtt`, `rto`, `congestion`, `window`, `isn` |
@@ -86,12 +86,13 @@
 //! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `rfc/sending` |
 //! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `rfc/validity` |
 //! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `rfc/handshake`, `rfc/validity`, `rfc/receiving` |
+//! | 2018 §2 to §4, 2883 §4 selective acknowledgment, the receiver | `sack`, `options`, `input/text` | themselves |
 //! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `rfc/closing` |
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
-//! Not done, because they come with the completion of the stack: SACK (2018, 2883, 6675), RACK-TLP
+//! Not done, because they come with the completion of the stack: SACK (6675), RACK-TLP
 //! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), path MTU discovery (1191,
-//! 4821), ECN (3168), IPv6. A SYN therefore does not offer SACK. Fragments and source routes are
+//! 4821), ECN (3168), IPv6. Fragments and source routes are
 //! dropped and counted. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
@@ -126,6 +127,7 @@ mod reassembly;
 mod receive_buffer;
 mod rto;
 mod rtt;
+mod sack;
 mod segment;
 mod send_buffer;
 mod seq;

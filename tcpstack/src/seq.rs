@@ -44,6 +44,12 @@ impl SeqNum {
         !self.before(other)
     }
 
+    /// The earlier of the two.
+    #[must_use]
+    pub(crate) const fn earliest(self, other: Self) -> Self {
+        if self.before(other) { self } else { other }
+    }
+
     /// The later of the two.
     #[must_use]
     pub(crate) const fn latest(self, other: Self) -> Self {

@@ -90,6 +90,10 @@ impl Settings {
         if let Some(shift) = theirs.window_shift {
             (tcb.snd_shift, tcb.rcv_shift) = (shift, self.window_shift);
         }
+        // RFC 2018 §2.
+        if theirs.sack_permitted {
+            tcb.set(flag::SACK);
+        }
         tcb.mss = self.send_mss(theirs.mss, theirs.timestamp.is_some());
     }
 
@@ -108,6 +112,11 @@ impl Settings {
 /// The clock in ms, modulo 2³².
 pub(crate) fn milliseconds(now_ns: u64) -> u32 {
     (now_ns / NS_PER_MS) as u32
+}
+
+/// The clock that the age of TS.Recent is measured by: in units of 2¹⁶ ms.
+pub(crate) fn ts_age(now_ns: u64) -> u16 {
+    ((now_ns / NS_PER_MS) >> 16) as u16
 }
 
 /// Nanoseconds of a millisecond.

@@ -39,7 +39,9 @@ record! {
         pub(crate) repeats: u8,
         /// Which list it is in.
         pub(crate) place: u8,
-        pub(crate) spare: [u8; 4],
+        /// Whether the SYN had SACK-permitted.
+        pub(crate) sack_permitted: u8,
+        pub(crate) spare: [u8; 3],
     }
 }
 

@@ -98,10 +98,14 @@ record! {
         pub(crate) user: u32,
         /// Sequence number of the peer's FIN, when it came before data that precedes it.
         pub(crate) fin_seq: SeqNum,
-        /// When TS.Recent was set, in ms, modulo 2³²: it is no longer trusted after 24 days.
-        pub(crate) ts_recent_ms: u32,
-        /// When the current window of challenge ACKs began, in ms, modulo 2³².
-        pub(crate) challenge_ms: u32,
+        /// What to report with SACK of the data received out of order, or NIL:
+        /// [`sack`](crate::sack).
+        pub(crate) arrivals: u32,
+        /// When TS.Recent was set, in units of 2¹⁶ ms, modulo 2¹⁶: it is no longer trusted after
+        /// 24 days.
+        pub(crate) ts_recent_age: u16,
+        /// When the current window of challenge ACKs began, in units of 2⁸ ms, modulo 2¹⁶.
+        pub(crate) challenge_age: u16,
         /// Links of the list that `place` names.
         pub(crate) links: Links,
         /// Links of the list of connections whose deadline moved.
@@ -223,6 +227,8 @@ pub(crate) mod flag {
     pub(crate) const PROBE_DUE: u32 = 1 << 8;
     /// In the list of connections whose deadline moved.
     pub(crate) const REARM: u32 = 1 << 9;
+    /// Both SYNs had SACK-permitted, RFC 2018 §2.
+    pub(crate) const SACK: u32 = 1 << 10;
     /// How it ended, 3 bits: [`CloseReason`](crate::event::CloseReason).
     pub(crate) const REASON_SHIFT: u32 = 28;
 }
@@ -240,6 +246,7 @@ impl Tcb {
             rcv_tail: NIL,
             ooo_head: NIL,
             ooo_tail: NIL,
+            arrivals: NIL,
             user: NIL,
             ssthresh: u32::MAX,
             neighbor: u16::MAX,

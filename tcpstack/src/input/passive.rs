@@ -12,7 +12,7 @@ use crate::options::Options;
 use crate::rtt::RttEstimate;
 use crate::segment::Segment;
 use crate::seq::SeqNum;
-use crate::settings::{MSS_DEFAULT, milliseconds};
+use crate::settings::{MSS_DEFAULT, ts_age};
 use crate::stack::Stack;
 use crate::syn_table::{NO_SHIFT, SynEntry};
 use crate::tcb::{State, Tcb, flag};
@@ -112,12 +112,13 @@ impl Stack {
         let mut entry = entry_of(segment, SeqNum(0));
         entry.iss = self.cookies.make(now_ns, &segment.key, segment.seq, mss_of(&entry));
         if entry.timestamps == 0 {
-            entry.shift = NO_SHIFT;
+            (entry.shift, entry.sack_permitted) = (NO_SHIFT, 0);
         }
         let mut header = syn_ack(&entry, &self.settings, now_stamp);
         if let Some(timestamp) = &mut header.options.timestamp {
             let shift = (entry.shift != NO_SHIFT).then_some(entry.shift);
-            timestamp.value = Granted { shift, ..Granted::default() }.write(now_stamp);
+            let sack = entry.sack_permitted != 0;
+            timestamp.value = Granted { shift, sack, ..Granted::default() }.write(now_stamp);
         }
         self.counters.tcp_syn_cookie_sent += 1;
         self.answer(header);
@@ -152,6 +153,7 @@ impl Stack {
             mss,
             window: 0,
             shift: granted.shift.unwrap_or(NO_SHIFT),
+            sack_permitted: granted.sack.into(),
             ..entry_of(segment, iss)
         };
         let conn = self.accept(now_ns, &entry, None);
@@ -215,7 +217,10 @@ impl Stack {
         tcb.mss = self.settings.send_mss(mss, entry.timestamps != 0);
         if entry.timestamps != 0 {
             tcb.set(flag::TIMESTAMPS);
-            (tcb.ts_recent, tcb.ts_recent_ms) = (entry.ts_recent, milliseconds(now_ns));
+            (tcb.ts_recent, tcb.ts_recent_age) = (entry.ts_recent, ts_age(now_ns));
+        }
+        if entry.sack_permitted != 0 {
+            tcb.set(flag::SACK);
         }
         if entry.shift != NO_SHIFT {
             (tcb.snd_shift, tcb.rcv_shift) = (entry.shift, self.settings.window_shift);
@@ -241,7 +246,7 @@ impl Stack {
 
 /// What a SYN says, for its entry.
 fn entry_of(segment: &Segment, iss: SeqNum) -> SynEntry {
-    let Options { mss, window_shift, timestamp } = segment.options;
+    let Options { mss, window_shift, timestamp, sack_permitted, .. } = segment.options;
     SynEntry {
         key: segment.key,
         mss: mss.unwrap_or(0),
@@ -251,6 +256,7 @@ fn entry_of(segment: &Segment, iss: SeqNum) -> SynEntry {
         window: segment.window,
         shift: window_shift.unwrap_or(NO_SHIFT),
         timestamps: timestamp.is_some().into(),
+        sack_permitted: sack_permitted.into(),
         ..superpage::Record::zeroed()
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::context::{Context, Refusal};
 use crate::counters::Drop;
+use crate::sack::{self, Block};
 use crate::segment::{Segment, control};
 use crate::seq::SeqNum;
-use crate::settings::milliseconds;
+use crate::settings::ts_age;
 use crate::tcb::{Tcb, flag};
 
 /// Refuses what is old, outside the window, or lacks its timestamp.
@@ -20,9 +21,7 @@ pub(super) fn check(
         if segment.has(control::RST) {
             return Err(Drop::TcpReset.into());
         }
-        if segment.octets > 0 && segment.end().at_or_before(tcb.rcv_nxt) {
-            context.counters.tcp_received_duplicate += 1;
-        }
+        note_duplicate(tcb, context, segment);
         // What occupies sequence space was sent again because an ACK got lost, or probes us: it is
         // always answered. An empty one is answered within limits: two ends that disagree must not
         // acknowledge each other forever.
@@ -58,6 +57,18 @@ pub(super) fn is_acceptable(rcv_nxt: SeqNum, rcv_wnd: u32, seq: SeqNum, len: u32
     seq == rcv_nxt || in_window(seq) || ends_within || is_beside || is_at_end
 }
 
+/// RFC 2883 §4: the peer learns which of its retransmissions were for nothing.
+fn note_duplicate(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    if segment.octets == 0 || segment.end().after(tcb.rcv_nxt) {
+        return;
+    }
+    context.counters.tcp_received_duplicate += 1;
+    if tcb.has(flag::SACK) {
+        let end = segment.seq + u32::from(segment.octets);
+        sack::note_duplicate(tcb, context.chunks, Block { start: segment.seq, end });
+    }
+}
+
 /// RFC 7323 §5.3, R1, and §3.2.
 fn check_timestamp(
     tcb: &mut Tcb,
@@ -69,9 +80,11 @@ fn check_timestamp(
     };
     let is_old = (timestamp.value.wrapping_sub(tcb.ts_recent) as i32) < 0;
     // RFC 7323 §5.5: TS.Recent may be too old itself to judge by.
-    let age_ms = milliseconds(context.now_ns).wrapping_sub(tcb.ts_recent_ms);
-    if is_old && age_ms < TS_RECENT_TRUSTED_MS {
+    let age = ts_age(context.now_ns).wrapping_sub(tcb.ts_recent_age);
+    if is_old && age < TS_RECENT_TRUSTED {
         if segment.len() > 0 {
+            // A copy that something sent again has overtaken, perhaps.
+            note_duplicate(tcb, context, segment);
             tcb.set(flag::ACK_NOW);
         } else {
             context.challenge(tcb);
@@ -88,12 +101,12 @@ fn remember_timestamp(tcb: &mut Tcb, context: &Context<'_>, segment: &Segment) {
     };
     if segment.seq.at_or_before(tcb.last_ack_sent) {
         tcb.ts_recent = timestamp.value;
-        tcb.ts_recent_ms = milliseconds(context.now_ns);
+        tcb.ts_recent_age = ts_age(context.now_ns);
     }
 }
 
 /// RFC 7323 §5.5: 24 days.
-const TS_RECENT_TRUSTED_MS: u32 = 24 * 24 * 3_600 * 1_000;
+const TS_RECENT_TRUSTED: u16 = ((24 * 24 * 3_600 * 1_000_u64) >> 16) as u16;
 
 #[cfg(test)]
 mod tests {

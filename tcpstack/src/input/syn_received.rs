@@ -71,6 +71,8 @@ pub(crate) fn syn_ack(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> 
             // RFC 7323 §2.2 and §3.2: only what the SYN had.
             window_shift: (entry.shift != NO_SHIFT).then_some(settings.window_shift),
             timestamp: timestamp(entry, now_stamp),
+            sack_permitted: entry.sack_permitted != 0,
+            ..Options::default()
         },
         ..acknowledge(entry, settings, now_stamp)
     }

@@ -6,7 +6,7 @@ use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
 use crate::event::{CloseReason, Event};
 use crate::segment::{Segment, control};
-use crate::settings::milliseconds;
+use crate::settings::ts_age;
 use crate::tcb::{State, Tcb, flag};
 
 /// Takes a segment for an active open. `octets` is its text.
@@ -40,7 +40,7 @@ pub(super) fn on_segment(
     tcb.rcv_adv = tcb.rcv_nxt + super::syn_received::syn_window(context.settings);
     tcb.last_ack_sent = tcb.rcv_nxt;
     context.settings.negotiate(tcb, &segment.options);
-    tcb.ts_recent_ms = milliseconds(context.now_ns);
+    tcb.ts_recent_age = ts_age(context.now_ns);
     // The window field of a SYN is never scaled, RFC 7323 §2.2.
     tcb.snd_wnd = u32::from(segment.window);
     tcb.snd_wnd_max = tcb.snd_wnd;

@@ -2,10 +2,12 @@
 
 use superpage::NIL;
 
+use crate::chunks::Chunks;
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
 use crate::event::{CloseReason, Event};
 use crate::reassembly;
+use crate::sack::{self, Block};
 use crate::segment::{Segment, control};
 use crate::seq::SeqNum;
 use crate::settings::NS_PER_MS;
@@ -29,7 +31,7 @@ pub(super) fn on_text(
     }
     let seq = segment.seq + u32::from(segment.has(control::SYN));
     let fin_seq = seq + octets.len() as u32;
-    let text = cut_to_window(tcb, seq, octets);
+    let text = cut_to_window(tcb, context.chunks, seq, octets);
     if tcb.has(flag::APP_CLOSED) && !text.octets.is_empty() {
         // RFC 9293 §3.6.1 (MUST-12, SHLD-3): nobody will read this, and the peer shall know.
         let then = Then::End { reason: CloseReason::Aborted, reset: true };
@@ -55,10 +57,18 @@ struct Text<'a> {
     octets: &'a [u8],
 }
 
-fn cut_to_window<'a>(tcb: &mut Tcb, seq: SeqNum, octets: &'a [u8]) -> Text<'a> {
+fn cut_to_window<'a>(
+    tcb: &mut Tcb,
+    chunks: &mut Chunks,
+    seq: SeqNum,
+    octets: &'a [u8],
+) -> Text<'a> {
     let mut text = Text { seq, skipped: 0, octets };
     if seq.before(tcb.rcv_nxt) {
         let old = octets.len().min(tcb.rcv_nxt.since(seq) as usize);
+        if tcb.has(flag::SACK) && old > 0 {
+            sack::note_duplicate(tcb, chunks, Block { start: seq, end: seq + old as u32 });
+        }
         text = Text { seq: tcb.rcv_nxt, skipped: old as u16, octets: &octets[old..] };
         tcb.set(flag::ACK_NOW);
     }
@@ -84,7 +94,12 @@ fn store(
         // RFC 5681 §4.2: out of order is acknowledged at once, each one.
         context.counters.tcp_received_out_of_order += 1;
         tcb.dup_acks_due = tcb.dup_acks_due.saturating_add(1);
-        return reassemble(tcb, context, text);
+        reassemble(tcb, context, text)?;
+        if tcb.has(flag::SACK) {
+            let end = text.seq + text.octets.len() as u32;
+            sack::note(tcb, context.chunks, Block { start: text.seq, end });
+        }
+        return Ok(());
     }
     let before = tcb.rcv_nxt;
     let stored = if reassembly::is_splice_due(tcb, context.chunks) {
@@ -98,6 +113,7 @@ fn store(
         tcb.set(flag::ACK_NOW);
         tcb.rcv_nxt = reassembly::contiguous_end(tcb, context.chunks, tcb.rcv_nxt);
     }
+    sack::advance(tcb, context.chunks);
     let received = tcb.rcv_nxt.since(before);
     if received == 0 {
         tcb.set(flag::ACK_NOW);

@@ -4,13 +4,15 @@
 use super::FrameSink;
 use super::egress::{Egress, Sent};
 use super::plan::{Piece, Plan, plan};
+use superpage::NIL;
+
 use crate::chunks::Chunks;
 use crate::flight::{FlightPool, Timer};
 use crate::options::{Options, Timestamp};
 use crate::segment::{Header, control};
 use crate::seq::SeqNum;
 use crate::tcb::{State, Tcb, flag};
-use crate::{ConnId, send_buffer, window};
+use crate::{ConnId, sack, send_buffer, window};
 
 /// Where a connection goes after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(super) enum Visit {
 pub(super) struct Transmit<'a, S> {
     pub(super) conn: ConnId,
     pub(super) flights: &'a mut FlightPool,
-    pub(super) chunks: &'a Chunks,
+    pub(super) chunks: &'a mut Chunks,
     pub(super) egress: Egress<'a, S>,
 }
 
@@ -81,6 +83,9 @@ impl<S: FrameSink> Transmit<'_, S> {
                 window_shift: (!is_answer || tcb.rcv_shift == settings.window_shift)
                     .then_some(settings.window_shift),
                 timestamp: (!is_answer || tcb.has(flag::TIMESTAMPS)).then_some(timestamp),
+                // RFC 2018 §2, likewise.
+                sack_permitted: !is_answer || tcb.has(flag::SACK),
+                ..Options::default()
             },
         };
         let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
@@ -106,6 +111,13 @@ impl<S: FrameSink> Transmit<'_, S> {
         while tcb.dup_acks_due > 0 {
             match self.acknowledge(tcb) {
                 Visit::Done => tcb.dup_acks_due -= 1,
+                other => return other,
+            }
+        }
+        // Blocks go in segments of their own, so that those with text keep their size.
+        if tcb.has(flag::ACK_NOW) && tcb.arrivals != NIL {
+            match self.acknowledge(tcb) {
+                Visit::Done => {}
                 other => return other,
             }
         }
@@ -170,7 +182,7 @@ impl<S: FrameSink> Transmit<'_, S> {
         bits |= if piece.fin { control::FIN } else { 0 };
         let header = self.header(tcb, piece.seq, bits);
         let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return Visit::Done };
-        let chunks = self.chunks;
+        let chunks = &*self.chunks;
         let (octets, hint) = (piece.octets as usize, tcb.neighbor);
         let sent = self.egress.segment(&header, hint, octets, |out| {
             send_buffer::read(tcb, chunks, flight, piece.seq, out);
@@ -216,11 +228,14 @@ impl<S: FrameSink> Transmit<'_, S> {
     }
 
     fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {
-        let header = self.header(tcb, acceptable_seq(tcb), control::ACK);
+        let mut header = self.header(tcb, acceptable_seq(tcb), control::ACK);
+        let (most, more) = (header.options.sack_blocks_max(), tcb.dup_acks_due.saturating_sub(1));
+        header.options.sack = sack::report(tcb, self.chunks, most, more.into());
         let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
         if sent == Sent::NoRoom {
             return Visit::NoRoom;
         }
+        sack::reported(tcb, self.chunks);
         self.acknowledged(tcb);
         self.after(tcb, sent)
     }

@@ -171,7 +171,7 @@ impl Stack {
         let mut transmit = Transmit {
             conn,
             flights: &mut self.flights,
-            chunks: &self.chunks,
+            chunks: &mut self.chunks,
             egress: Egress {
                 now_ns,
                 settings: &self.settings,

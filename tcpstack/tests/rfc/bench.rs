@@ -40,6 +40,8 @@ pub(crate) struct Seg {
     pub(crate) mss: Option<u16>,
     pub(crate) shift: Option<u8>,
     pub(crate) stamp: Option<(u32, u32)>,
+    pub(crate) sack_permitted: bool,
+    pub(crate) sack: Vec<(u32, u32)>,
     pub(crate) octets: Vec<u8>,
 }
 
@@ -52,6 +54,8 @@ pub(crate) fn seg(control: &str, seq: u32, ack: u32) -> Seg {
         mss: None,
         shift: None,
         stamp: None,
+        sack_permitted: false,
+        sack: Vec::new(),
         octets: Vec::new(),
     }
 }
@@ -71,6 +75,10 @@ impl Seg {
 
     pub(crate) fn stamp(self, value: u32, echo: u32) -> Self {
         Self { stamp: Some((value, echo)), ..self }
+    }
+
+    pub(crate) fn sack_permitted(self) -> Self {
+        Self { sack_permitted: true, ..self }
     }
 
     pub(crate) fn octets(self, octets: &[u8]) -> Self {
@@ -335,6 +343,12 @@ impl Bench {
                 TcpOption::MaxSegmentSize(mss) => segment.mss = Some(mss),
                 TcpOption::WindowScale(shift) => segment.shift = Some(shift),
                 TcpOption::TimeStamp { tsval, tsecr } => segment.stamp = Some((tsval, tsecr)),
+                TcpOption::SackPermitted => segment.sack_permitted = true,
+                TcpOption::SackRange(blocks) => {
+                    let relative =
+                        |(start, end): (u32, u32)| (start.wrapping_sub(IRS), end.wrapping_sub(IRS));
+                    segment.sack = blocks.into_iter().flatten().map(relative).collect();
+                }
                 TcpOption::NoOperation => {}
                 other => panic!("{other:?} must not be offered"),
             }
@@ -355,6 +369,9 @@ impl Bench {
         }
         if let Some(shift) = segment.shift {
             add(TcpOption::WindowScale(shift));
+        }
+        if segment.sack_permitted {
+            add(TcpOption::SackPermitted);
         }
         if let Some((tsval, tsecr)) = segment.stamp {
             add(TcpOption::TimeStamp { tsval, tsecr });

@@ -56,6 +56,28 @@ fn every_out_of_order_segment_is_acknowledged_at_once() {
 }
 
 #[test]
+fn blocks_out_of_order_are_reported_and_duplicates_once() {
+    // RFC 2018 §4, RFC 2883 §4.
+    let mut bench = Bench::new();
+    bench.receive(seg("S", 0, 0).sack_permitted());
+    assert!(bench.sent()[0].sack_permitted);
+    bench.receive(seg("A", 1, 1));
+    let mut reports = |start: u32, octets| {
+        bench.receive(seg("A", start, 1).octets(&vec![1; octets]));
+        let [ack] = &bench.sent()[..] else { panic!("one acknowledgment at once") };
+        (ack.ack, ack.sack.clone())
+    };
+    assert_eq!(reports(101, 100), (1, vec![(101, 201)]));
+    assert_eq!(reports(301, 100), (1, vec![(301, 401), (101, 201)]));
+    assert_eq!(reports(201, 50), (1, vec![(101, 251), (301, 401)]));
+    assert_eq!(reports(301, 100), (1, vec![(301, 401), (301, 401), (101, 251)]));
+    assert_eq!(reports(1, 100), (251, vec![(301, 401)]));
+    assert_eq!(reports(1, 100), (251, vec![(1, 101), (301, 401)]));
+    assert_eq!(reports(201, 150), (401, vec![(201, 251)]));
+    assert_eq!(reports(1, 10), (401, vec![(1, 11)]));
+}
+
+#[test]
 fn overlaps_are_cut() {
     let mut bench = Bench::established();
     bench.receive(seg("A", 1, 1).octets(b"abcdef"));
