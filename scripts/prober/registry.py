@@ -1,0 +1,87 @@
+"""The checks, by name, and how one of them runs."""
+
+import dataclasses
+import time
+import traceback
+
+from client import Client
+from link import Failure, Skip
+
+CHECKS = []
+
+
+@dataclasses.dataclass
+class Check:
+    """One behaviour, over one family of addresses."""
+
+    name: str
+    section: str
+    run: callable
+    family: int
+    #: Runs alone, after the others: it floods the target, or counts on quiet.
+    alone: bool = False
+
+
+@dataclasses.dataclass
+class Outcome:
+    check: Check
+    verdict: str
+    seconds: float
+    why: str = ""
+    story: str = ""
+
+
+def check(section, families=(4,), alone=False):
+    """Registers a check; its docstring says what must happen, `section` where that stands."""
+    def register(function):
+        for family in families:
+            suffix = "_v6" if family == 6 and 4 in families else ""
+            CHECKS.append(Check(function.__name__ + suffix, section, function, family, alone))
+        return function
+    return register
+
+
+#: For checks that hold for both.
+BOTH = (4, 6)
+SIX = (6,)
+
+
+def cases(section, *arguments, families=(4,), alone=False):
+    """Registers a check once for each case: (name, arguments...)."""
+    def register(function):
+        for label, *rest in arguments:
+            def run(host, rest=tuple(rest)):
+                return function(host, *rest)
+            run.__name__ = f"{function.__name__}_{label}"
+            run.__doc__ = function.__doc__
+            check(section, families, alone)(run)
+        return function
+    return register
+
+
+def perform(link, one):
+    """Runs a check with a host of its own and removes what it left."""
+    begun = time.monotonic()
+    host = link.host()
+    host.family, host.client = one.family, Client
+    why = ""
+    try:
+        if one.family == 6 and not link.target.ip6:
+            raise Skip("the target has no IPv6 address")
+        one.run(host)
+        verdict = "ok"
+    except Skip as reason:
+        verdict, why = "skipped", str(reason)
+    except Failure as reason:
+        verdict, why = "FAILED", str(reason)
+    except Exception:  # pylint: disable=broad-except
+        verdict, why = "BROKEN", traceback.format_exc()
+    finally:
+        for flow in list(host.flows.values()):
+            flow.reset()
+    seconds = time.monotonic() - begun
+    story = host.tell() if verdict in ("FAILED", "BROKEN") else ""
+    if verdict == "FAILED" or verdict == "BROKEN":
+        story = f"    {one.run.__doc__}\n{story}"
+    host.answers = True
+    return Outcome(one, verdict, seconds, why, story)
