@@ -45,6 +45,10 @@ pub(super) fn on_text(
     if tcb.has(flag::FIN_AHEAD) && tcb.fin_seq == tcb.rcv_nxt {
         return Ok(on_fin(tcb, context));
     }
+    if octets.is_empty() {
+        // RFC 5681 §4.2: a FIN out of order is acknowledged at once, as text is.
+        tcb.set(flag::ACK_NOW);
+    }
     stored?;
     Ok(Then::GoOn)
 }

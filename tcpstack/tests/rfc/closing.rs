@@ -103,6 +103,15 @@ fn lost_fin_is_sent_again() {
 }
 
 #[test]
+fn fin_out_of_order_is_acknowledged_at_once_and_waits() {
+    let mut bench = Bench::established();
+    bench.receive(seg("FA", 101, 1));
+    assert_eq!(bench.lines(), ["A 1:1 ack 1"]);
+    bench.receive(seg("A", 1, 1).octets(&[1; 100]));
+    assert_eq!(bench.lines(), ["A 1:1 ack 102"]);
+}
+
+#[test]
 fn data_before_the_fin_is_told_before_the_close() {
     let mut bench = Bench::established();
     bench.receive_all(&[seg("FA", 4, 1), seg("A", 1, 1).octets(b"abc")]);
