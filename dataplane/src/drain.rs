@@ -96,7 +96,7 @@ fn begin(shard: &mut Shard, now_ns: u64, drain_ms: u32) -> Phase {
     let deadline_ns = now_ns + u64::from(drain_ms) * NS_PER_MS;
     match shard.phase {
         Phase::Running => {
-            shard.engine.applications.refuse_new();
+            shard.engine.stack.refuse_new();
             // Half of the time for telling everybody, the other half for their answers.
             let rounds = (drain_ms / 2).max(1);
             let pace = shard.engine.stack.open_connections().div_ceil(rounds).max(PACE_MIN);

@@ -96,14 +96,13 @@ pub struct Applications {
     broker: Broker,
     /// Bytes on their way between stack and application, within one call.
     scratch: ArenaBytes,
-    draining: bool,
 }
 
 impl Applications {
     /// Listeners of these kinds, in the order of the stack's ports. `scratch` holds the longest thing
     /// the broker wants in one piece.
     pub fn new(kinds: Vec<ListenerKind>, scratch: ArenaBytes, broker: Broker) -> Applications {
-        Applications { kinds, broker, scratch, draining: false }
+        Applications { kinds, broker, scratch }
     }
 
     /// The shard's broker.
@@ -114,11 +113,6 @@ impl Applications {
     /// The shard's broker, for what is between brokers: messages and housekeeping.
     pub fn broker_mut(&mut self) -> &mut Broker {
         &mut self.broker
-    }
-
-    /// From now on every new connection is reset: the shard is stopping.
-    pub fn refuse_new(&mut self) {
-        self.draining = true;
     }
 
     /// Acts on one event of the stack. `frames` is the burst the event came from.
@@ -151,9 +145,6 @@ impl Applications {
     }
 
     fn accepted(&mut self, now_ns: u64, stack: &mut Stack, conn: ConnId, listener: u16) {
-        if self.draining {
-            return stack.abort(now_ns, conn);
-        }
         let owner = match self.kinds[usize::from(listener)] {
             ListenerKind::Echo => Owner::Echo { peer_closed: false },
             ListenerKind::Discard => Owner::Discard,

@@ -1,10 +1,12 @@
 """Rules of MQTT that well-behaved clients never meet: take-over, time-outs, malformed packets."""
 
+import socket
 import struct
 
 import world
 from mqtt import (
-    CONNECT, DISCONNECT, PINGREQ, PUBLISH, SUBSCRIBE, V5, V311, Client, Closed, Will, text,
+    CONNACK, CONNECT, DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, V5, V311, Client,
+    Closed, Will, packet, text,
 )
 
 VERSIONS = (V311, V5)
@@ -228,6 +230,18 @@ class Sessions(world.Test):
                 client.connect("leaving")
                 client.send(DISCONNECT, 0)
                 self.assertEqual(client.until_closed(), [])
+
+    def test_a_client_that_closes_its_half_gets_its_answers_first(self):
+        for attempt in range(20):
+            with self.subTest(attempt=attempt), Client(self.address, V311) as client:
+                publish = text("brief") + b"\0\x09" + b"last words"
+                subscribe = b"\0\x0a" + text("x") + b"\0"
+                client.socket.sendall(packet(CONNECT, 0, connect_bytes(client_id="brief"))
+                                      + packet(PUBLISH, 2, publish)
+                                      + packet(SUBSCRIBE, 2, subscribe))
+                client.socket.shutdown(socket.SHUT_WR)
+                kinds = [got.kind for got in client.until_closed()]
+                self.assertEqual(kinds, [CONNACK, PUBACK, SUBACK])
 
     def test_a_payload_may_be_large(self):
         topic = self.id()

@@ -60,6 +60,12 @@ impl Stack {
         Ok(conn)
     }
 
+    /// From now on nobody is accepted: SYNs and the last ACKs of passive opens are answered by a
+    /// reset. Connections there are go on.
+    pub fn refuse_new(&mut self) {
+        self.refuses_new = true;
+    }
+
     /// A flow to `remote` that nobody uses and this shard owns.
     fn choose_flow(&mut self, remote: SocketAddrV4, local: u16) -> Option<FlowKey> {
         let address = self.settings.address(local);

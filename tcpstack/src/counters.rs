@@ -53,6 +53,10 @@ counters! {
         drop_tcp_checksum: frames,
         /// Frames dropped: TCP to or from port 0.
         drop_tcp_port: frames,
+        /// Frames dropped: SYNs, and last ACKs, after `refuse_new`; reset.
+        drop_tcp_refused: frames,
+        /// Frames dropped: SYNs of peers to whom no route leads back.
+        drop_tcp_unreachable: frames,
         /// Frames dropped: segments for no connection and no listener.
         drop_tcp_no_connection: frames,
         /// Frames dropped: segments for a listener that do not open a connection.
@@ -262,6 +266,8 @@ drops! {
     TcpOptions => drop_tcp_options,
     TcpChecksum => drop_tcp_checksum,
     TcpPort => drop_tcp_port,
+    TcpRefused => drop_tcp_refused,
+    TcpUnreachable => drop_tcp_unreachable,
     TcpNoConnection => drop_tcp_no_connection,
     TcpListen => drop_tcp_listen,
     TcpSynFull => drop_tcp_syn_full,

@@ -52,6 +52,8 @@ pub struct Stack {
     pub(crate) isn: IsnGenerator,
     pub(crate) cookies: Cookies,
     pub(crate) ports: Ports,
+    /// No connection is accepted any more.
+    pub(crate) refuses_new: bool,
     /// The segments of the burst at hand.
     pub(crate) segments: Vec<Segment>,
     /// The connection whose end was reported last: its TCB is still there.
@@ -106,6 +108,7 @@ impl Stack {
             isn,
             cookies: Cookies::new(&config.secret),
             ports: Ports::new(&config.secret),
+            refuses_new: false,
             segments: Vec::with_capacity(BURST_FRAMES_MAX),
             reported: None,
             now_ns: 0,

@@ -28,7 +28,8 @@ impl Applications {
     }
 
     /// Offers what the stack holds for a link until the broker takes no more of it. When the peer
-    /// has closed and the broker is not merely waiting, the link ends.
+    /// has closed and the broker is not merely waiting, the link ends: it sends nothing any more, but
+    /// may still wait for the answers to what it sent.
     pub(super) fn offer(&mut self, now_ns: u64, stack: &mut Stack, conn: ConnId, link: u32) {
         loop {
             let len = stack.peek(conn, &mut self.scratch);
@@ -43,7 +44,13 @@ impl Applications {
         }
         let Owner::Mqtt { peer_closed: true, .. } = Owner::of(stack, conn) else { return };
         // A rest that the broker does not hold back is a packet that will never be complete.
-        if stack.backlog(conn) == 0 || !self.broker.is_held(link) {
+        if self.broker.is_held(link) {
+            return;
+        }
+        // Of what is queued for the client goes what its send queue has room for: no more than that
+        // is owed to somebody who may never read.
+        self.fill_link(now_ns, stack, link);
+        if let Owner::Mqtt { .. } = Owner::of(stack, conn) {
             self.broker.transport_closed(now_ns, link);
             Owner::Nobody.assign(stack, conn);
             stack.close(now_ns, conn);

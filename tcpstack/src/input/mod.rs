@@ -170,7 +170,7 @@ impl Stack {
             }
             OnTimeWait::Reuse => {
                 let listens = self.settings.listeners.contains(&segment.key.local_port);
-                if !listens || !self.has_room() {
+                if !listens || self.refuses_new || !self.has_room() {
                     self.answer(lifecycle::acknowledge(&entry, timestamp));
                     return Err(Drop::TcpTimeWait);
                 }

@@ -3,6 +3,7 @@
 use super::listen::{OnListen, on_listen};
 use super::syn_received::{OnSynReceived, on_syn_received, syn_ack, syn_window};
 use crate::ConnId;
+use crate::answers::reset_for;
 use crate::config::SynCookies;
 use crate::cookies::Granted;
 use crate::counters::Drop;
@@ -26,11 +27,17 @@ impl Stack {
         octets: &[u8],
     ) -> Result<(), Drop> {
         let listener = self.listener(segment.key.local_port);
+        if self.refuses_new && listener.is_some() {
+            return Err(self.refuse(segment));
+        }
         match on_listen(segment, listener.is_some(), self.cookies.are_out(now_ns)) {
             OnListen::Ignore(reason) => Err(reason),
             OnListen::Reset(reason, header) => {
                 self.answer(header);
                 Err(reason)
+            }
+            OnListen::Open if self.settings.next_hop(segment.key.remote_ipv4()).is_none() => {
+                Err(Drop::TcpUnreachable)
             }
             OnListen::Open if self.wants_cookie() => {
                 self.answer_with_cookie(now_ns, segment);
@@ -64,6 +71,14 @@ impl Stack {
         let iss = self.isn.isn_after(now_ns, &segment.key, old_nxt);
         let listener = self.listener(segment.key.local_port).unwrap_or(0);
         self.begin_passive_open(segment, listener, iss)
+    }
+
+    /// Resets whoever wants a connection after [`Stack::refuse_new`].
+    fn refuse(&mut self, segment: &Segment) -> Drop {
+        if let Some(reset) = reset_for(segment) {
+            self.answer(reset);
+        }
+        Drop::TcpRefused
     }
 
     /// Which listener a port has.
@@ -191,6 +206,10 @@ impl Stack {
                 self.counters.tcp_reset_received += 1;
                 self.forget_syn(index);
                 Ok(())
+            }
+            OnSynReceived::Establish if self.refuses_new => {
+                self.forget_syn(index);
+                Err(self.refuse(segment))
             }
             OnSynReceived::Establish => {
                 let conn = self.establish_passive_open(now_ns, index, segment.hash);

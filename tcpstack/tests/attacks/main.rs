@@ -3,3 +3,4 @@
 
 mod bench;
 mod cookies;
+mod refusal;
