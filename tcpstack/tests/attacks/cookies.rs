@@ -19,9 +19,9 @@ fn flood(bench: &mut Bench) {
     assert_eq!(bench.stack.gauges().syn_received, 32);
 }
 
-/// MSS 1,460, window shift 7 and a timestamp.
+/// MSS 1,460, SACK, window shift 7 and a timestamp.
 fn full_syn(port: u16) -> Packet {
-    let mut options = vec![2, 4, 5, 180, 3, 3, 7, 1];
+    let mut options = vec![2, 4, 5, 180, 4, 2, 3, 3, 7, 1, 1, 1];
     options.extend(stamp_option(70, 0));
     packet(port, SYN, IRS, 0).options(&options)
 }
@@ -50,6 +50,7 @@ fn client_connects_during_a_flood_and_keeps_its_options() {
     let syn_ack = syn_ack(&mut bench, &full_syn(4_000));
     assert_eq!(option(&syn_ack.options, 2), Some(&1_460_u16.to_be_bytes()[..]));
     assert_eq!(option(&syn_ack.options, 3), Some(&[1][..]));
+    assert!(option(&syn_ack.options, 4).is_some());
     assert_eq!(syn_ack.stamps().map(|stamps| stamps.1), Some(70));
     assert_eq!(bench.stack.gauges().syn_received, 32, "nothing is remembered");
     let ack = last_ack(&syn_ack).window(100).octets(b"hello");
@@ -66,6 +67,12 @@ fn client_connects_during_a_flood_and_keeps_its_options() {
     let octets: usize = sent.iter().map(|packet| packet.octets.len()).sum();
     assert_eq!(sent[0].octets.len(), 1_448);
     assert!(octets > 65_535 / 6 && octets <= 12_800, "{octets}");
+    // What comes out of order is told.
+    let stamp = stamp_option(72, syn_ack.stamps().expect("there are").0);
+    let next = ack.seq.wrapping_add(5);
+    let ahead = Packet { seq: next.wrapping_add(100), ..ack.clone() }.octets(b"x").options(&stamp);
+    let told = bench.answer(&ahead).remove(0);
+    assert_eq!(option(&told.options, 5).map(<[u8]>::len), Some(8));
     let counters = bench.counters();
     assert_eq!((counters.tcp_syn_cookie_accepted, counters.tcp_accepted), (1, 1));
     assert_eq!(counters.tcp_syn_cookie_sent, 500 - 32 + 1);
@@ -74,10 +81,10 @@ fn client_connects_during_a_flood_and_keeps_its_options() {
 #[test]
 fn peer_without_timestamps_goes_without_window_scale() {
     let mut bench = always();
-    let syn = packet(4_000, SYN, IRS, 0).options(&[2, 4, 5, 0, 3, 3, 7, 1]);
+    let syn = packet(4_000, SYN, IRS, 0).options(&[2, 4, 5, 0, 4, 2, 3, 3, 7, 1, 1, 1]);
     let syn_ack = syn_ack(&mut bench, &syn);
     assert_eq!(option(&syn_ack.options, 3), None);
-    assert_eq!(syn_ack.stamps(), None);
+    assert_eq!((option(&syn_ack.options, 4), syn_ack.stamps()), (None, None));
     bench.answer(&last_ack(&syn_ack).window(100));
     bench.stack.send(bench.now_ns, 0, &[1; 20_000]);
     bench.turn();
