@@ -10,7 +10,7 @@ use std::process::Command;
 const LIBRARIES: [&str; 4] = ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool"];
 
 /// Every function we call. Tight on purpose, so that a newer DPDK has little to break.
-const FUNCTIONS: [&str; 41] = [
+const FUNCTIONS: [&str; 42] = [
     "rte_eal_cleanup",
     "rte_eal_get_runtime_dir",
     "rte_eal_has_hugepages",
@@ -36,6 +36,7 @@ const FUNCTIONS: [&str; 41] = [
     "rte_eth_dev_start",
     "rte_eth_dev_stop",
     "rte_eth_macaddr_get",
+    "rte_eth_allmulticast_enable",
     "rte_eth_promiscuous_enable",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",

@@ -5,7 +5,7 @@
 //! (TCP sends it again) or the news (ARP asks again), both counted; a broker message stays in the
 //! broker's own bounded staging, whose back-pressure is the broker's business.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use corelink::{Consumer, Producer, ring};
 use superpage::counters;
@@ -57,7 +57,7 @@ pub enum Record<'a> {
     /// A neighbour was learnt or changed.
     Neighbor {
         /// Its address.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// Where it is.
         mac: [u8; 6],
     },
@@ -120,10 +120,15 @@ impl Peers {
     }
 
     /// Tells all other shards where a neighbour is.
-    pub fn tell_neighbor(&mut self, ip: Ipv4Addr, mac: [u8; 6]) {
+    pub fn tell_neighbor(&mut self, ip: IpAddr, mac: [u8; 6]) {
+        // IPv4 travels as `::ffff:a.b.c.d`, which no neighbour over IPv6 has.
+        let octets = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
         for to in 0..self.shards() {
             if self.to[usize::from(to)].is_some()
-                && !self.push(to, &[&[TAG_NEIGHBOR], &ip.octets(), &mac])
+                && !self.push(to, &[&[TAG_NEIGHBOR], &octets, &mac])
             {
                 self.counters.drop_news_ring_full += 1;
             }
@@ -174,8 +179,9 @@ fn parse(record: &[u8]) -> Option<Record<'_>> {
         TAG_FRAME_UNVERIFIED => Some(Record::Frame { bytes: body, checksum_verified: false }),
         TAG_FRAME_VERIFIED => Some(Record::Frame { bytes: body, checksum_verified: true }),
         TAG_NEIGHBOR => {
-            let (ip, mac) = body.split_first_chunk::<4>()?;
-            Some(Record::Neighbor { ip: Ipv4Addr::from(*ip), mac: mac.try_into().ok()? })
+            let (ip, mac) = body.split_first_chunk::<16>()?;
+            let ip = Ipv6Addr::from(*ip).to_canonical();
+            Some(Record::Neighbor { ip, mac: mac.try_into().ok()? })
         }
         TAG_BROKER => Some(Record::Broker(body)),
         _ => None,
@@ -191,15 +197,20 @@ mod tests {
         let mut peers = Peers::mesh(3, 1_500);
         let mut buffer = vec![0; peers[0].record_bytes_max()];
         peers[2].send_frame(0, b"frame", true);
-        peers[2].tell_neighbor(Ipv4Addr::new(10, 77, 0, 2), [2, 0, 0, 0, 0, 9]);
+        let neighbors =
+            [IpAddr::from([10, 77, 0, 2]), IpAddr::from([0xfd54, 0x4c, 0, 0, 0, 0, 0, 2])];
+        for ip in neighbors {
+            peers[2].tell_neighbor(ip, [2, 0, 0, 0, 0, 9]);
+        }
         assert!(peers[2].send_message(0, b"message"));
         let frame = Record::Frame { bytes: b"frame", checksum_verified: true };
         assert_eq!(peers[0].receive(2, &mut buffer), Some(frame));
-        let news = Record::Neighbor { ip: Ipv4Addr::new(10, 77, 0, 2), mac: [2, 0, 0, 0, 0, 9] };
-        assert_eq!(peers[0].receive(2, &mut buffer), Some(news));
+        let news = neighbors.map(|ip| Record::Neighbor { ip, mac: [2, 0, 0, 0, 0, 9] });
+        assert_eq!(peers[0].receive(2, &mut buffer), Some(news[0]));
+        assert_eq!(peers[0].receive(2, &mut buffer), Some(news[1]));
         assert_eq!(peers[0].receive(2, &mut buffer), Some(Record::Broker(b"message")));
         assert_eq!(peers[0].receive(2, &mut buffer), None);
-        assert_eq!(peers[1].receive(2, &mut buffer), Some(news), "news go to all");
+        assert_eq!(peers[1].receive(2, &mut buffer), Some(news[0]), "news go to all");
         assert_eq!(peers[2].receive(2, &mut buffer), None, "no ring to itself");
     }
 

@@ -8,6 +8,9 @@ use tcpstack::FrameSink;
 /// senders cannot keep the shard from its receive queue.
 pub const TX_FRAMES_PER_TURN_MAX: u32 = 512;
 
+/// The stack's IPv4 headers have 20 bytes.
+const IPV6_HEADER_BYTES: usize = 40;
+
 /// The stack's view of a port queue for one turn.
 #[derive(Debug)]
 pub struct QueueSink<'a> {
@@ -66,6 +69,10 @@ impl FrameSink for QueueSink<'_> {
     }
 
     fn checksum(&mut self, l2: usize, l3: usize) {
-        self.queue.set_checksum(self.batch, TxChecksum::TcpOverIpv4 { l2, l3 });
+        let checksum = match l3 {
+            IPV6_HEADER_BYTES => TxChecksum::TcpOverIpv6 { l2, l3 },
+            _ => TxChecksum::TcpOverIpv4 { l2, l3 },
+        };
+        self.queue.set_checksum(self.batch, checksum);
     }
 }

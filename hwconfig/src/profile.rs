@@ -8,7 +8,7 @@ use crate::values::{Cidr, Mac};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// One instance of the appliance, every rule checked and every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -91,11 +91,15 @@ sections! {
         mac: Option<Mac>, "address", MAC, Preset::Absent;
         /// Largest IP packet. Above 1500 every device on the link must agree.
         mtu: u16, "bytes", Rule::Range(576, 9000), Preset::Number(1500);
-        /// Addresses that clients connect to, with their networks.
+        /// IPv4 and IPv6 addresses that clients connect to, with their networks. With an IPv6
+        /// address the port has a link-local one too, made from its Ethernet address.
         addresses: Vec<Cidr>, "address/prefix", ADDRESSES, Preset::Required;
-        /// Next hop for clients on other networks. Without it only the port's own networks are
-        /// reached.
+        /// Next hop for IPv4 clients on other networks. Without it only the port's own networks
+        /// are reached.
         gateway: Option<Ipv4Addr>, "address", ADDRESS, Preset::Absent;
+        /// Next hop for IPv6 clients on other networks, mostly the router's link-local address.
+        /// Router advertisements are not listened to: a server's routes are its operator's.
+        gateway_ipv6: Option<Ipv6Addr>, "address", ADDRESS_IPV6, Preset::Absent;
         /// Network namespace the dataplane joins before EAL starts, so that a virtual device's
         /// kernel side lives there.
         netns: Option<String>, "name", NAME, Preset::Absent;
@@ -375,6 +379,8 @@ const CIDR: Rule = Rule::Text(Cidr::FORM, |text| text.parse::<Cidr>().is_ok());
 const ADDRESSES: Rule = Rule::List(1, 32, &CIDR);
 const ADDRESS: Rule =
     Rule::Text("an IPv4 address such as 10.77.0.2", |text| text.parse::<Ipv4Addr>().is_ok());
+const ADDRESS_IPV6: Rule =
+    Rule::Text("an IPv6 address such as fe80::1", |text| text.parse::<Ipv6Addr>().is_ok());
 const SOCKET: Rule = Rule::Text("an address and port such as 127.0.0.1:9464", |text| {
     text.parse::<SocketAddr>().is_ok()
 });

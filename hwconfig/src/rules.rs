@@ -2,7 +2,9 @@
 
 use crate::profile::{ListenerKind, Profile};
 use crate::source::Source;
+use crate::values::Cidr;
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 /// EAL options that the dataplane sets itself, from other keys.
 const EAL_ARGS_OWN: &[&str] = &[
@@ -45,12 +47,25 @@ fn check_addresses(profile: &Profile, source: &mut Source<'_>) {
             source.refuse("port.addresses", cidr, &limit);
         }
     }
-    let Some(gateway) = profile.port.gateway else { return };
-    if !addresses.iter().any(|cidr| cidr.contains(gateway)) {
-        let limit = "must be on the network of one of port.addresses";
-        source.refuse("port.gateway", &gateway, limit);
+    check_gateway("port.gateway", profile.port.gateway.map(IpAddr::V4), addresses, source);
+    let gateway_ipv6 = profile.port.gateway_ipv6.map(IpAddr::V6);
+    check_gateway("port.gateway_ipv6", gateway_ipv6, addresses, source);
+    // RFC 8200 §5: every link of IPv6 takes packets of so many bytes.
+    let has_ipv6 = addresses.iter().any(|cidr| cidr.address.is_ipv6());
+    if has_ipv6 && profile.port.mtu < 1_280 {
+        source.refuse("port.mtu", &profile.port.mtu, "must be at least 1280 with IPv6 addresses");
+    }
+}
+
+fn check_gateway(key: &str, gateway: Option<IpAddr>, addresses: &[Cidr], source: &mut Source<'_>) {
+    let Some(gateway) = gateway else { return };
+    let has_ipv6 = addresses.iter().any(|cidr| cidr.address.is_ipv6());
+    // Every port with IPv6 is on the link-local network too.
+    let is_link_local = matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local() && has_ipv6);
+    if !is_link_local && !addresses.iter().any(|cidr| cidr.contains(gateway)) {
+        source.refuse(key, &gateway, "must be on the network of one of port.addresses");
     } else if addresses.iter().any(|cidr| cidr.address == gateway) {
-        source.refuse("port.gateway", &gateway, "is the port's own address");
+        source.refuse(key, &gateway, "is the port's own address");
     }
 }
 

@@ -2,32 +2,71 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An IPv4 address with the length of its network prefix, written `10.77.0.1/24`.
+/// An address with the length of its network prefix, written `10.77.0.1/24` or `fd54:4c::1/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cidr {
     /// The address itself, never the network's or the broadcast address.
-    pub address: Ipv4Addr,
-    /// Bits of the network, 1 to 32.
+    pub address: IpAddr,
+    /// Bits of the network, 1 to 32 or, for IPv6, 128.
     pub prefix: u8,
 }
 
 impl Cidr {
     /// What an address may look like, for error messages.
-    pub const FORM: &'static str =
-        "a unicast IPv4 address with its prefix length, such as 10.77.0.1/24";
-
-    /// The bits of the network.
-    pub fn mask(self) -> u32 {
-        u32::MAX << (32 - u32::from(self.prefix))
-    }
+    pub const FORM: &'static str = "a unicast address with its prefix length, such as \
+                                    10.77.0.1/24 or fd54:4c::1/64";
 
     /// Whether `other` is on this network.
-    pub fn contains(self, other: Ipv4Addr) -> bool {
-        (self.address.to_bits() ^ other.to_bits()) & self.mask() == 0
+    pub fn contains(self, other: IpAddr) -> bool {
+        let family_is_same = self.address.is_ipv4() == other.is_ipv4();
+        family_is_same && (left_aligned(self.address) ^ left_aligned(other)) & self.mask() == 0
+    }
+
+    /// The bits of the network, left in 128 as the addresses of both families are here.
+    fn mask(self) -> u128 {
+        u128::MAX << (128 - u32::from(self.prefix))
+    }
+
+    /// Whether the address means one host of the network.
+    fn is_host(self) -> bool {
+        let host = left_aligned(self.address) & !self.mask();
+        let special = |is_odd: bool| {
+            is_odd
+                || self.address.is_multicast()
+                || self.address.is_unspecified()
+                || self.address.is_loopback()
+        };
+        match self.address {
+            IpAddr::V4(address) => {
+                let all_ones = !self.mask() & u128::from(u32::MAX) << 96;
+                // RFC 3021: a /31 has neither a network nor a broadcast address.
+                let is_edge = self.prefix < 31 && (host == 0 || host == all_ones);
+                !is_edge && !special(address.is_broadcast())
+            }
+            IpAddr::V6(address) => {
+                // RFC 4291 §2.6.1: the first address of a network means its routers. RFC 6164: not
+                // on a link of two.
+                let is_anycast = self.prefix < 127 && host == 0;
+                !is_anycast && !special(is_made_by_the_stack(address))
+            }
+        }
+    }
+}
+
+/// Addresses that nobody gives: link-local ones are made from the Ethernet address, and IPv4 goes by
+/// IPv4.
+fn is_made_by_the_stack(address: Ipv6Addr) -> bool {
+    address.is_unicast_link_local() || address.to_ipv4_mapped().is_some()
+}
+
+fn left_aligned(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
@@ -36,18 +75,15 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Cidr, Self::Err> {
         let (address, prefix) = text.split_once('/').ok_or(Self::FORM)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| Self::FORM)?;
+        let address: IpAddr = address.parse().map_err(|_| Self::FORM)?;
         let prefix: u8 = prefix.parse().map_err(|_| Self::FORM)?;
-        if !(1..=32).contains(&prefix) {
-            return Err(Self::FORM);
-        }
+        let prefix_max = if address.is_ipv4() { 32 } else { 128 };
         let cidr = Cidr { address, prefix };
-        let host = address.to_bits() & !cidr.mask();
-        // RFC 3021: a /31 has neither a network nor a broadcast address.
-        let is_edge = prefix < 31 && (host == 0 || host == !cidr.mask());
-        let is_special =
-            address.is_multicast() || address.is_unspecified() || address.is_loopback();
-        if is_edge || is_special || address.is_broadcast() { Err(Self::FORM) } else { Ok(cidr) }
+        if (1..=prefix_max).contains(&prefix) && cidr.is_host() {
+            Ok(cidr)
+        } else {
+            Err(Self::FORM)
+        }
     }
 }
 

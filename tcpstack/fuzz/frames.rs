@@ -5,7 +5,7 @@
 //! checksums are right and whose numbers are relative to what the stack last sent: the fuzzer then
 //! reaches every state. At the end all is aborted and every pool must be full again.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -14,7 +14,7 @@ use smoltcp::wire::{
 };
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, FrameSink, Ipv4Cidr, Limits, RxFrame, Stack, StackConfig, Steering, Timers,
+    ConnId, Event, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, Steering, Timers,
 };
 
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -63,8 +63,9 @@ impl World {
         let config = StackConfig {
             mac: OUR_MAC,
             mtu: 1500,
-            addresses: vec![Ipv4Cidr { addr: OUR_ADDRESS, prefix: 24 }],
+            addresses: vec![IpCidr::new(OUR_ADDRESS, 24)],
             gateway: Some(Ipv4Addr::new(10, 0, 0, 254)),
+            gateway_ipv6: None,
             listeners: LISTENERS.to_vec(),
             limits: Limits {
                 connections: 4,
@@ -109,7 +110,7 @@ impl World {
             7 => self.application(input),
             8 => self.echo = !self.echo,
             _ => {
-                let remote = SocketAddrV4::new(PEER_ADDRESS, 1000 + input.u16() % PEER_PORTS);
+                let remote = SocketAddr::new(PEER_ADDRESS.into(), 1000 + input.u16() % PEER_PORTS);
                 if let Ok(conn) = self.stack.connect(self.now_ns, remote) {
                     self.conns.push(conn);
                 }

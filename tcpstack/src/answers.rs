@@ -47,7 +47,15 @@ pub(crate) fn reset_for(segment: &Segment) -> Option<Header> {
     } else {
         (SeqNum(0), segment.end(), control::RST | control::ACK)
     };
-    Some(Header { key: segment.key, seq, ack, control, window: 0, options: Options::default() })
+    Some(Header {
+        key: segment.key,
+        seq,
+        ack,
+        control,
+        window: 0,
+        options: Options::default(),
+        traffic_class: 0,
+    })
 }
 
 /// Answers of four bursts.

@@ -1,6 +1,6 @@
 //! The application's calls: RFC 9293 §3.10.1 to §3.10.6.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use zerocopy::IntoBytes;
 
@@ -34,22 +34,20 @@ impl Stack {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub fn connect(&mut self, now_ns: u64, remote: SocketAddrV4) -> Result<ConnId, ConnectError> {
-        let ip = *remote.ip();
-        let is_peer = !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast());
-        if !is_peer || remote.port() == 0 || self.settings.local(ip).is_some() {
+    pub fn connect(&mut self, now_ns: u64, remote: SocketAddr) -> Result<ConnId, ConnectError> {
+        let ip = remote.ip();
+        if !may_be_peer(ip) || remote.port() == 0 || self.settings.local(ip).is_some() {
             return Err(ConnectError::Unreachable);
         }
         if !self.has_room() {
             return Err(ConnectError::Full);
         }
-        let (_, near) = self.settings.next_hop(ip).ok_or(ConnectError::Unreachable)?;
-        let local = self.settings.local(near).ok_or(ConnectError::Unreachable)?;
+        let local = self.settings.source_for(ip).ok_or(ConnectError::Unreachable)?;
         let key = self.choose_flow(remote, local).ok_or(ConnectError::NoPort)?;
         let iss = self.isn.isn(now_ns, &key);
         let mut tcb = Tcb::new(key, State::SynSent);
         (tcb.snd_una, tcb.snd_nxt) = (iss, iss);
-        tcb.mss = self.settings.mss;
+        tcb.mss = self.settings.mss(&key);
         let limit_ms = u64::from(self.settings.timers.connect_timeout_ms);
         tcb.state_due_ns = now_ns + limit_ms * NS_PER_MS;
         tcb.set(flag::OUTPUT);
@@ -67,12 +65,12 @@ impl Stack {
     }
 
     /// A flow to `remote` that nobody uses and this shard owns.
-    fn choose_flow(&mut self, remote: SocketAddrV4, local: u16) -> Option<FlowKey> {
+    fn choose_flow(&mut self, remote: SocketAddr, local: u16) -> Option<FlowKey> {
         let address = self.settings.address(local);
-        let key = |port| FlowKey::new(*remote.ip(), remote.port(), local, port);
+        let key = |port| FlowKey::new(remote.ip(), remote.port(), local, port);
         let Self { ports, steering, settings, table, hasher, tcbs, syns, time_waits, .. } = self;
         let port = ports.choose(key(0).as_bytes(), |port| {
-            let flow = Flow { local: SocketAddrV4::new(address, port), remote };
+            let flow = Flow { local: SocketAddr::new(address, port), remote };
             let key = key(port);
             let is_taken = |entry| match entry {
                 Entry::Connection(index) => tcbs[index].key == key,
@@ -223,15 +221,15 @@ impl Stack {
 
     /// The peer's end; `None` when there is no such connection.
     #[must_use]
-    pub fn peer(&self, conn: ConnId) -> Option<SocketAddrV4> {
+    pub fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
         Some(self.tcbs.get(conn)?.key.remote_socket())
     }
 
     /// Our end; `None` when there is no such connection.
     #[must_use]
-    pub fn local(&self, conn: ConnId) -> Option<SocketAddrV4> {
+    pub fn local(&self, conn: ConnId) -> Option<SocketAddr> {
         let key = self.tcbs.get(conn)?.key;
-        Some(SocketAddrV4::new(self.settings.address(key.local), key.local_port))
+        Some(SocketAddr::new(self.settings.address(key.local), key.local_port))
     }
 
     /// STATUS: the state; `None` when there is no such connection.
@@ -245,6 +243,16 @@ impl Stack {
     pub fn open_connections(&self) -> u32 {
         self.tcbs.len()
     }
+}
+
+/// Whether an address can be one host's. An IPv4 address in IPv6's clothes is not: it is IPv4 that
+/// would carry the packets.
+fn may_be_peer(address: IpAddr) -> bool {
+    let is_special = match address {
+        IpAddr::V4(address) => address.is_broadcast(),
+        IpAddr::V6(address) => address.is_loopback() || address.to_ipv4_mapped().is_some(),
+    };
+    !(is_special || address.is_unspecified() || address.is_multicast())
 }
 
 fn may_send(tcb: &Tcb) -> bool {

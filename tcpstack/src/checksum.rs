@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071), eight bytes at a time.
 
+use std::net::IpAddr;
+
 /// A running one's complement sum. The order of bytes within words does not matter to it (RFC 1071
 /// §2), so words are added as they lie in memory and swapped once at the end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,10 +27,24 @@ impl Sum {
         Self(sum)
     }
 
-    /// Adds the TCP pseudo-header, RFC 9293 §3.1.
-    pub(crate) fn add_pseudo_header(self, src: [u8; 4], dst: [u8; 4], tcp_bytes: u16) -> Self {
-        let [high, low] = tcp_bytes.to_be_bytes();
-        self.add(&src).add(&dst).add(&[0, PROTOCOL_TCP, high, low])
+    /// Adds the pseudo-header of what an IP packet carries: RFC 9293 §3.1 for IPv4, RFC 8200 §8.1
+    /// for IPv6. The latter's fields are longer, by nothing but zeros.
+    pub(crate) fn add_pseudo_header(
+        self,
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        payload_bytes: u16,
+    ) -> Self {
+        let [high, low] = payload_bytes.to_be_bytes();
+        self.add_address(source).add_address(destination).add(&[0, protocol, high, low])
+    }
+
+    fn add_address(self, address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => self.add(&address.octets()),
+            IpAddr::V6(address) => self.add(&address.octets()),
+        }
     }
 
     /// The folded sum, as the two bytes go on the wire.
@@ -51,8 +67,6 @@ impl Sum {
         self.folded() == [0xff, 0xff]
     }
 }
-
-const PROTOCOL_TCP: u8 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -1,49 +1,26 @@
 //! What a stack is made from: addresses, limits, timers.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use superpage::Placement;
 
+use crate::ip::IpCidr;
+use crate::ipv6;
 use crate::steering::Steering;
-
-/// An IPv4 address and the length of its network prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv4Cidr {
-    /// The address itself.
-    pub addr: Ipv4Addr,
-    /// Length of the network prefix, 0 to 32 bits.
-    pub prefix: u8,
-}
-
-impl Ipv4Cidr {
-    /// Whether `other` is on this network.
-    #[must_use]
-    pub fn contains(&self, other: Ipv4Addr) -> bool {
-        (u32::from(self.addr) ^ u32::from(other)) & self.mask() == 0
-    }
-
-    /// The directed broadcast address; `None` for prefixes of 31 and 32 bits (RFC 3021).
-    #[must_use]
-    pub fn broadcast(&self) -> Option<Ipv4Addr> {
-        (self.prefix < 31).then(|| Ipv4Addr::from(u32::from(self.addr) | !self.mask()))
-    }
-
-    fn mask(&self) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
-    }
-}
 
 /// Everything a stack needs to know at the start.
 #[derive(Clone, Debug)]
 pub struct StackConfig {
     /// The port's MAC address.
     pub mac: [u8; 6],
-    /// Largest IP packet the port sends and takes, 576 to 9,216 bytes.
+    /// Largest IP packet the port sends and takes, 576 to 9,216 bytes; with IPv6 at least 1,280.
     pub mtu: u16,
     /// The stack's own addresses, 1 to [`ADDRESSES_MAX`].
-    pub addresses: Vec<Ipv4Cidr>,
-    /// Next hop for destinations on no network of ours.
+    pub addresses: Vec<IpCidr>,
+    /// Next hop for IPv4 destinations on no network of ours.
     pub gateway: Option<Ipv4Addr>,
+    /// Next hop for IPv6 destinations on no network of ours.
+    pub gateway_ipv6: Option<Ipv6Addr>,
     /// Ports listened on, on every address; the position is the listener's number.
     pub listeners: Vec<u16>,
     /// Sizes of all tables, buffers and pools.
@@ -204,8 +181,12 @@ impl StackConfig {
         let limits = &self.limits;
         let buffer = (2_048, BUFFER_BYTES_MAX, "2 KiB to 64 MiB");
         let records = (0, RECORDS_MAX, "at most 2^28");
+        let mtu = match self.addresses.iter().any(|own| own.addr.is_ipv6()) {
+            true => (u32::from(ipv6::MTU_MIN), 9_216, "1280 to 9216 with IPv6"),
+            false => (576, 9_216, "576 to 9216"),
+        };
         let rules = [
-            ("mtu", self.mtu.into(), (576, 9_216, "576 to 9216")),
+            ("mtu", self.mtu.into(), mtu),
             ("addresses", self.addresses.len() as u32, (1, ADDRESSES_MAX as u32, "1 to 64")),
             ("listeners", self.listeners.len() as u32, (0, LISTENERS_MAX as u32, "at most 64")),
             ("connections", limits.connections, records),
@@ -243,25 +224,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cidr_knows_its_network_and_broadcast() {
-        let cidr = Ipv4Cidr { addr: Ipv4Addr::new(10, 77, 0, 1), prefix: 24 };
-        assert!(cidr.contains(Ipv4Addr::new(10, 77, 0, 200)));
-        assert!(!cidr.contains(Ipv4Addr::new(10, 77, 1, 1)));
-        assert_eq!(cidr.broadcast(), Some(Ipv4Addr::new(10, 77, 0, 255)));
-        let all = Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 0 };
-        assert!(all.contains(Ipv4Addr::new(192, 168, 1, 1)));
-        let one = Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 32 };
-        assert!(!one.contains(Ipv4Addr::new(10, 0, 0, 2)));
-        assert_eq!(one.broadcast(), None);
-    }
-
-    #[test]
     fn value_out_of_bounds_is_named_with_its_limit() {
         let config = StackConfig {
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1_500,
-            addresses: vec![Ipv4Cidr { addr: Ipv4Addr::LOCALHOST, prefix: 8 }],
+            addresses: vec![IpCidr::new(Ipv4Addr::new(10, 0, 0, 1), 8)],
             gateway: None,
+            gateway_ipv6: None,
             listeners: Vec::new(),
             limits: Limits::default(),
             timers: Timers::default(),
@@ -276,7 +245,10 @@ mod tests {
         let message = |config: StackConfig| config.check().expect_err("refused").to_string();
         let mtu = message(StackConfig { mtu: 500, ..config.clone() });
         assert_eq!(mtu, "mtu = 500 is out of bounds: 576 to 9216");
-        let none = message(StackConfig { addresses: Vec::new(), ..config });
+        let none = message(StackConfig { addresses: Vec::new(), ..config.clone() });
         assert_eq!(none, "addresses = 0 is out of bounds: 1 to 64");
+        let addresses = vec![IpCidr::new(Ipv6Addr::LOCALHOST, 64)];
+        let ipv6 = message(StackConfig { mtu: 1_279, addresses, ..config });
+        assert_eq!(ipv6, "mtu = 1279 is out of bounds: 1280 to 9216 with IPv6");
     }
 }

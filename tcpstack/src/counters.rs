@@ -13,7 +13,7 @@ counters! {
         drop_ethernet_short: frames,
         /// Frames dropped: for another MAC address, or a group the stack is not in.
         drop_ethernet_destination: frames,
-        /// Frames dropped: neither ARP nor IPv4.
+        /// Frames dropped: neither ARP nor IP.
         drop_ethernet_type: frames,
         /// Frames dropped: malformed ARP.
         drop_arp_malformed: frames,
@@ -37,6 +37,14 @@ counters! {
         drop_ipv4_source: frames,
         /// Frames dropped: IPv4 with neither TCP nor ICMP.
         drop_ipv4_protocol: frames,
+        /// Frames dropped: IPv6 header cut short, of a wrong version or with an impossible length.
+        drop_ipv6_malformed: frames,
+        /// Frames dropped: IPv6 for an address that is not the stack's.
+        drop_ipv6_destination: frames,
+        /// Frames dropped: IPv6 from a group, loopback, IPv4-mapped or own address.
+        drop_ipv6_source: frames,
+        /// Frames dropped: IPv6 with neither TCP nor ICMPv6.
+        drop_ipv6_protocol: frames,
         /// Frames dropped: ICMP cut short.
         drop_icmp_malformed: frames,
         /// Frames dropped: wrong ICMP checksum.
@@ -258,6 +266,10 @@ drops! {
     Ipv4Destination => drop_ipv4_destination,
     Ipv4Source => drop_ipv4_source,
     Ipv4Protocol => drop_ipv4_protocol,
+    Ipv6Malformed => drop_ipv6_malformed,
+    Ipv6Destination => drop_ipv6_destination,
+    Ipv6Source => drop_ipv6_source,
+    Ipv6Protocol => drop_ipv6_protocol,
     IcmpMalformed => drop_icmp_malformed,
     IcmpChecksum => drop_icmp_checksum,
     IcmpType => drop_icmp_type,

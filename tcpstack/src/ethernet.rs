@@ -12,6 +12,7 @@ pub(crate) type Mac = [u8; 6];
 pub(crate) enum Payload {
     Arp,
     Ipv4,
+    Ipv6,
 }
 
 /// Looks at the header of a received frame.
@@ -27,6 +28,8 @@ pub(crate) fn parse(bytes: &[u8], own: Mac) -> Result<Payload, Drop> {
         // RFC 1122 §3.3.6: a datagram for one host is not sent to all stations.
         EthernetProtocol::Ipv4 if destination.is_broadcast() => Err(Drop::EthernetDestination),
         EthernetProtocol::Ipv4 => Ok(Payload::Ipv4),
+        EthernetProtocol::Ipv6 if destination.is_broadcast() => Err(Drop::EthernetDestination),
+        EthernetProtocol::Ipv6 => Ok(Payload::Ipv6),
         _ => Err(Drop::EthernetType),
     }
 }
@@ -39,6 +42,7 @@ pub(crate) fn emit(bytes: &mut [u8], source: Mac, destination: Mac, payload: Pay
     frame.set_ethertype(match payload {
         Payload::Arp => EthernetProtocol::Arp,
         Payload::Ipv4 => EthernetProtocol::Ipv4,
+        Payload::Ipv6 => EthernetProtocol::Ipv6,
     });
 }
 
@@ -69,7 +73,9 @@ mod tests {
         assert_eq!(frame(own, [0x08, 0x00]), Ok(Payload::Ipv4));
         assert_eq!(frame(BROADCAST, [0x08, 0x06]), Ok(Payload::Arp));
         assert_eq!(frame(BROADCAST, [0x08, 0x00]), Err(Drop::EthernetDestination));
-        assert_eq!(frame(own, [0x86, 0xdd]), Err(Drop::EthernetType));
+        assert_eq!(frame(own, [0x86, 0xdd]), Ok(Payload::Ipv6));
+        assert_eq!(frame(BROADCAST, [0x86, 0xdd]), Err(Drop::EthernetDestination));
+        assert_eq!(frame(own, [0x88, 0xcc]), Err(Drop::EthernetType));
         assert_eq!(frame([2, 0, 0, 0, 0, 9], [0x08, 0x06]), Err(Drop::EthernetDestination));
         assert_eq!(frame([1, 0, 0x5e, 0, 0, 1], [0x08, 0x00]), Err(Drop::EthernetDestination));
         assert_eq!(parse(&[0; 13], own), Err(Drop::EthernetShort));

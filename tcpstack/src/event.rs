@@ -1,7 +1,7 @@
 //! What the stack tells the application.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::ConnId;
 
@@ -56,10 +56,10 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// A neighbour was heard by ARP: other shards should know, by `learn_neighbor`.
+    /// A neighbour was heard by ARP or NDP: other shards should know, by `learn_neighbor`.
     Neighbor {
         /// Its address.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// Its MAC address.
         mac: [u8; 6],
     },

@@ -1,11 +1,12 @@
 //! ICMP (RFC 792): echo, and errors that concern us.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet};
 
 use crate::checksum::Sum;
 use crate::counters::Drop;
+use crate::ip;
 
 /// A received message the stack does something about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(crate) struct EchoQueue {
 /// A reply waiting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Echo {
-    pub(crate) remote: Ipv4Addr,
+    pub(crate) remote: IpAddr,
     /// Which of our addresses was asked.
     pub(crate) local: u16,
     bytes: u16,
@@ -77,7 +78,7 @@ pub(crate) struct Echo {
 impl EchoQueue {
     pub(crate) fn new(mtu: u16) -> Self {
         let slot_bytes = usize::from(mtu);
-        let empty = Echo { remote: Ipv4Addr::UNSPECIFIED, local: 0, bytes: 0 };
+        let empty = Echo { remote: IpAddr::V4(Ipv4Addr::UNSPECIFIED), local: 0, bytes: 0 };
         Self {
             bytes: vec![0; slot_bytes * SLOTS].into_boxed_slice(),
             slot_bytes,
@@ -88,13 +89,9 @@ impl EchoQueue {
     }
 
     /// Queues the reply to `request`.
-    pub(crate) fn push(
-        &mut self,
-        remote: Ipv4Addr,
-        local: u16,
-        request: &[u8],
-    ) -> Result<(), Drop> {
-        if self.len == SLOTS || request.len() > self.slot_bytes - crate::ipv4::MIN_HEADER_BYTES {
+    pub(crate) fn push(&mut self, remote: IpAddr, local: u16, request: &[u8]) -> Result<(), Drop> {
+        if self.len == SLOTS || request.len() > self.slot_bytes - ip::header_bytes(remote.is_ipv6())
+        {
             return Err(Drop::IcmpQueueFull);
         }
         let slot = (self.first + self.len) % SLOTS;
@@ -166,7 +163,7 @@ mod tests {
     #[test]
     fn replies_leave_in_order_with_what_was_asked() {
         let mut queue = EchoQueue::new(600);
-        let remote = Ipv4Addr::new(10, 0, 0, 2);
+        let remote = IpAddr::from([10, 0, 0, 2]);
         for round in 0..3 * SLOTS {
             let request = message(8, 0, 8 + round);
             queue.push(remote, 0, &request).expect("room");

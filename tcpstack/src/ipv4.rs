@@ -7,20 +7,15 @@ use smoltcp::wire::{IpProtocol, Ipv4Packet};
 
 use crate::checksum::Sum;
 use crate::counters::Drop;
-
-/// What a datagram carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Payload {
-    Icmp,
-    Tcp,
-}
+use crate::ip::Header;
 
 /// A whole datagram that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Datagram {
     pub(crate) source: Ipv4Addr,
     pub(crate) destination: Ipv4Addr,
-    pub(crate) payload: Payload,
+    /// What the payload is.
+    pub(crate) protocol: u8,
     /// Where the payload is in what was parsed; Ethernet's padding is left out.
     pub(crate) range: Range<usize>,
     /// Whether there were options, which are ignored.
@@ -46,15 +41,10 @@ pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, D
     if source.is_multicast() || source.is_loopback() || source.is_broadcast() {
         return Err(Drop::Ipv4Source);
     }
-    let payload = match packet.next_header() {
-        IpProtocol::Icmp => Payload::Icmp,
-        IpProtocol::Tcp => Payload::Tcp,
-        _ => return Err(Drop::Ipv4Protocol),
-    };
     Ok(Datagram {
         source,
         destination: packet.dst_addr(),
-        payload,
+        protocol: packet.next_header().into(),
         range: header_bytes..usize::from(packet.total_len()),
         has_options: header_bytes > MIN_HEADER_BYTES,
     })
@@ -76,30 +66,21 @@ fn check_options(mut options: &[u8]) -> Result<(), Drop> {
     }
 }
 
-/// Writes the header of a datagram with `payload_bytes`, without options.
-pub(crate) fn emit(
-    bytes: &mut [u8],
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    payload: Payload,
-    payload_bytes: usize,
-) {
+/// Writes the header of a datagram, without options.
+pub(crate) fn emit(bytes: &mut [u8], header: &Header, source: Ipv4Addr, destination: Ipv4Addr) {
     let mut packet = Ipv4Packet::new_unchecked(&mut *bytes);
     packet.set_version(4);
     packet.set_header_len(MIN_HEADER_BYTES as u8);
-    packet.set_dscp(0);
-    packet.set_ecn(0);
-    packet.set_total_len((MIN_HEADER_BYTES + payload_bytes) as u16);
+    packet.set_dscp(header.traffic_class >> 2);
+    packet.set_ecn(header.traffic_class & 3);
+    packet.set_total_len((MIN_HEADER_BYTES + header.payload_bytes) as u16);
     // RFC 6864 §4.1: a datagram that is never fragmented needs no identification.
     packet.set_ident(0);
     packet.clear_flags();
     packet.set_dont_frag(true);
     packet.set_frag_offset(0);
-    packet.set_hop_limit(TIME_TO_LIVE);
-    packet.set_next_header(match payload {
-        Payload::Icmp => IpProtocol::Icmp,
-        Payload::Tcp => IpProtocol::Tcp,
-    });
+    packet.set_hop_limit(header.hop_limit);
+    packet.set_next_header(IpProtocol::from(header.protocol));
     packet.set_src_addr(source);
     packet.set_dst_addr(destination);
     packet.set_checksum(0);
@@ -109,8 +90,6 @@ pub(crate) fn emit(
 
 /// Bytes of a header without options.
 pub(crate) const MIN_HEADER_BYTES: usize = 20;
-/// RFC 1122 §3.2.1.7: the assigned number.
-const TIME_TO_LIVE: u8 = 64;
 const CHECKSUM: usize = 10;
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
@@ -120,13 +99,23 @@ const OPTION_SSRR: u8 = 137;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ip::protocol;
 
     const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const DESTINATION: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
     fn datagram(options: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 60];
-        emit(&mut bytes, SOURCE, DESTINATION, Payload::Tcp, 20);
+        let header = Header {
+            source: SOURCE.into(),
+            destination: DESTINATION.into(),
+            protocol: protocol::TCP,
+            traffic_class: 0xb9,
+            flow_label: 0,
+            hop_limit: 64,
+            payload_bytes: 20,
+        };
+        header.emit(&mut bytes);
         bytes.splice(20..20, options.iter().copied());
         bytes[0] = 0x45 + (options.len() / 4) as u8;
         bytes[3] += options.len() as u8;
@@ -145,13 +134,14 @@ mod tests {
     fn emitted_header_parses_and_padding_is_left_out() {
         let parsed = parse(&datagram(&[]), false).expect("valid");
         assert_eq!((parsed.source, parsed.destination), (SOURCE, DESTINATION));
-        assert_eq!((parsed.payload, parsed.range), (Payload::Tcp, 20..40));
+        assert_eq!((parsed.protocol, parsed.range), (protocol::TCP, 20..40));
+        assert_eq!(datagram(&[])[1], 0xb9, "traffic class");
     }
 
     #[test]
     fn malformed_headers_have_their_own_reasons() {
         type Damage = fn(&mut Vec<u8>);
-        let cases: [(Damage, Drop); 9] = [
+        let cases: [(Damage, Drop); 8] = [
             (|bytes| bytes.truncate(19), Drop::Ipv4Malformed),
             (|bytes| bytes.truncate(39), Drop::Ipv4Malformed),
             (|bytes| bytes[0] = 0x44, Drop::Ipv4Malformed),
@@ -159,7 +149,6 @@ mod tests {
             (|bytes| bytes[3] = 19, Drop::Ipv4Malformed),
             (|bytes| bytes[6] = 0x20, Drop::Ipv4Fragment),
             (|bytes| bytes[7] = 1, Drop::Ipv4Fragment),
-            (|bytes| bytes[9] = 17, Drop::Ipv4Protocol),
             (|bytes| bytes[12] = 224, Drop::Ipv4Source),
         ];
         for (at, (damage, reason)) in cases.into_iter().enumerate() {

@@ -114,7 +114,9 @@ mod flow;
 mod flow_table;
 mod icmp;
 mod input;
+mod ip;
 mod ipv4;
+mod ipv6;
 mod isn;
 mod lifecycle;
 mod list;
@@ -142,13 +144,13 @@ mod window;
 
 pub use calls::ConnectError;
 pub use config::{
-    ADDRESSES_MAX, Features, Ipv4Cidr, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies,
-    Timers,
+    ADDRESSES_MAX, Features, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies, Timers,
 };
 pub use counters::{StackCounters, StackGauges};
 pub use event::{CloseReason, Event};
 pub use flow::Flow;
 pub use input::RxFrame;
+pub use ip::IpCidr;
 pub use output::FrameSink;
 pub use stack::Stack;
 pub use steering::{MICROSOFT_KEY, Steering};

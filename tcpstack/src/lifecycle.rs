@@ -183,6 +183,7 @@ pub(crate) fn acknowledge(entry: &TimeWaitEntry, timestamp: u32) -> Header {
                 .then_some(Timestamp { value: timestamp, echo: entry.ts_recent }),
             ..Options::default()
         },
+        traffic_class: 0,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Neighbours on the link: IPv4 address to MAC address, learnt by ARP (RFC 826, RFC 1122 §2.3.2).
+//! Neighbours on the link: IP address to MAC address, learnt by ARP (RFC 826, RFC 1122 §2.3.2).
 //!
 //! Sets of eight by a keyed hash, so that a lookup is one set and nothing ever needs rehashing. A
 //! full set forgets an unanswered question first, then the neighbour longest unused.
@@ -7,12 +7,13 @@
 //! sent and lost, and is kicked as soon as any neighbour is learnt; everything else (SYN-ACKs,
 //! resets, echo replies) is dropped, counted, and sent again by whoever has the timer for it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 use superpage::{Array, Placement, RegionError, Tier, record};
 
 use crate::ethernet::{BROADCAST, Mac};
+use crate::ip;
 
 record! {
     /// One neighbour.
@@ -99,8 +100,8 @@ impl Neighbors {
     }
 
     /// How to reach `address`; `hint` is the place it had last time.
-    pub(crate) fn resolve(&mut self, now_ns: u64, address: Ipv4Addr, hint: u16) -> Resolution {
-        let wanted = address.to_ipv6_mapped().octets();
+    pub(crate) fn resolve(&mut self, now_ns: u64, address: IpAddr, hint: u16) -> Resolution {
+        let wanted = ip::octets(address);
         let hinted = self
             .places
             .get(usize::from(hint))
@@ -126,14 +127,8 @@ impl Neighbors {
 
     /// `address` is at `mac`. A stranger is remembered only if `create`: RFC 826 remembers those
     /// who talk to us.
-    pub(crate) fn learn(
-        &mut self,
-        now_ns: u64,
-        address: Ipv4Addr,
-        mac: Mac,
-        create: bool,
-    ) -> Learnt {
-        let wanted = address.to_ipv6_mapped().octets();
+    pub(crate) fn learn(&mut self, now_ns: u64, address: IpAddr, mac: Mac, create: bool) -> Learnt {
+        let wanted = ip::octets(address);
         let at = match self.find(&wanted) {
             Some(at) => at,
             None if create => self.make_room(&wanted),
@@ -273,9 +268,11 @@ const POLLS_MAX: u8 = 2;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
     const MAC: Mac = [2, 0, 0, 0, 0, 2];
     const SECOND: u64 = 1_000_000_000;
 
@@ -344,7 +341,7 @@ mod tests {
     #[test]
     fn full_table_forgets_questions_first_then_the_longest_unused() {
         let mut table = table(8);
-        let peer = |last| Ipv4Addr::new(10, 0, 0, last);
+        let peer = |last| IpAddr::from([10, 0, 0, last]);
         for last in 1..=7 {
             table.learn(u64::from(last), peer(last), MAC, true);
         }
@@ -355,14 +352,14 @@ mod tests {
         table.learn(103, peer(10), MAC, true);
         assert_eq!((table.known(), table.evicted()), (8, 1));
         assert!(table.resolve(104, peer(1), u16::MAX).known.is_some(), "used lately");
-        assert!(table.find(&peer(2).to_ipv6_mapped().octets()).is_none(), "longest unused");
+        assert!(table.find(&ip::octets(peer(2))).is_none(), "longest unused");
     }
 
     #[test]
     fn questions_at_the_same_time_are_bounded() {
         let mut table = table(32_768);
         for at in 0..1_000_u32 {
-            table.resolve(0, Ipv4Addr::from(0x0a00_0000 + at), u16::MAX);
+            table.resolve(0, Ipv4Addr::from(0x0a00_0000 + at).into(), u16::MAX);
         }
         assert_eq!(table.asking.len(), ASKING_MAX);
     }

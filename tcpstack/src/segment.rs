@@ -1,12 +1,13 @@
 //! TCP segments on the wire (RFC 9293 §3.1).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use smoltcp::wire::{TcpPacket, TcpSeqNumber};
 
 use crate::checksum::Sum;
 use crate::counters::Drop;
 use crate::flow::FlowKey;
+use crate::ip::protocol;
 use crate::options::Options;
 use crate::seq::SeqNum;
 
@@ -63,8 +64,8 @@ impl Segment {
 /// Where a segment came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    pub(crate) source: Ipv4Addr,
-    pub(crate) destination: Ipv4Addr,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
     /// Number of the destination among our addresses.
     pub(crate) local: u16,
     /// Which frame of the burst.
@@ -79,11 +80,7 @@ pub(crate) fn parse(bytes: &[u8], origin: &Origin) -> Result<Segment, Drop> {
     let packet = TcpPacket::new_checked(bytes).map_err(|_| Drop::TcpMalformed)?;
     if !origin.checksum_verified {
         let sum = Sum::default()
-            .add_pseudo_header(
-                origin.source.octets(),
-                origin.destination.octets(),
-                bytes.len() as u16,
-            )
+            .add_pseudo_header(origin.source, origin.destination, protocol::TCP, bytes.len() as u16)
             .add(bytes);
         if !sum.is_valid() {
             return Err(Drop::TcpChecksum);
@@ -119,6 +116,8 @@ pub(crate) struct Header {
     /// As on the wire: scaled already.
     pub(crate) window: u16,
     pub(crate) options: Options,
+    /// DSCP and ECN of the packet.
+    pub(crate) traffic_class: u8,
 }
 
 impl Header {
@@ -146,9 +145,9 @@ impl Header {
 
 /// Fills in the checksum of a segment to send, or, when the port will, the sum of the
 /// pseudo-header, which it starts from.
-pub(crate) fn seal(bytes: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr, by_port: bool) {
-    let pseudo =
-        Sum::default().add_pseudo_header(source.octets(), destination.octets(), bytes.len() as u16);
+pub(crate) fn seal(bytes: &mut [u8], source: IpAddr, destination: IpAddr, by_port: bool) {
+    let len = bytes.len() as u16;
+    let pseudo = Sum::default().add_pseudo_header(source, destination, protocol::TCP, len);
     let [high, low] = if by_port { pseudo.folded() } else { pseudo.add(bytes).checksum() };
     [bytes[CHECKSUM], bytes[CHECKSUM + 1]] = [high, low];
 }
@@ -160,11 +159,13 @@ const CHECKSUM: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::options::Timestamp;
 
-    const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const REMOTE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
     const ORIGIN: Origin = Origin {
         source: LOCAL,
         destination: REMOTE,
@@ -185,6 +186,7 @@ mod tests {
                 timestamp: Some(Timestamp { value: 1, echo: 2 }),
                 ..Options::default()
             },
+            traffic_class: 0,
         };
         let mut bytes = vec![0; header.bytes()];
         bytes.extend(octets);
@@ -197,7 +199,7 @@ mod tests {
     fn emitted_segment_parses_at_the_other_end() {
         let segment = parse(&emitted(b"octets"), &ORIGIN).expect("valid");
         assert_eq!((segment.key.remote_port, segment.key.local_port), (1_000, 2_000));
-        assert_eq!(segment.key.remote_ipv4(), LOCAL);
+        assert_eq!(segment.key.remote_ip(), LOCAL);
         assert_eq!((segment.seq, segment.ack), (SeqNum(0x8000_0001), SeqNum(7)));
         assert_eq!((segment.window, segment.len()), (500, 7));
         assert_eq!((segment.start, segment.octets), (34 + 32, 6));

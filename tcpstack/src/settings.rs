@@ -1,29 +1,33 @@
 //! What follows from the configuration and never changes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::{Features, Ipv4Cidr, Limits, StackConfig, Timers};
+use crate::config::{Features, Limits, StackConfig, Timers};
 use crate::ethernet::Mac;
+use crate::flow::{FlowKey, FlowLabels};
+use crate::ip::{self, IpCidr};
 use crate::isn::IsnGenerator;
 use crate::options::{Options, TIMESTAMP_BYTES, WINDOW_SHIFT_MAX};
 use crate::rto::rto_ns;
 use crate::rtt::RttEstimate;
+use crate::segment;
 use crate::tcb::{Tcb, flag};
-use crate::{ipv4, segment};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) mac: Mac,
-    pub(crate) addresses: Vec<Ipv4Cidr>,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) addresses: Vec<IpCidr>,
+    gateway: Option<Ipv4Addr>,
+    gateway_ipv6: Option<Ipv6Addr>,
     pub(crate) listeners: Vec<u16>,
     pub(crate) limits: Limits,
     pub(crate) timers: Timers,
     pub(crate) features: Features,
     pub(crate) tx_checksum_offload: bool,
-    /// The MSS option we send: what we can take, RFC 9293 §3.7.1.
-    pub(crate) mss: u16,
+    mtu: u16,
+    segment_bytes_max: u16,
+    flow_labels: FlowLabels,
     /// The window shift we offer, RFC 7323 §2.3.
     pub(crate) window_shift: u8,
     timestamp_offset: u32,
@@ -31,51 +35,79 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: &StackConfig, isn: &IsnGenerator) -> Self {
-        let headers = (ipv4::MIN_HEADER_BYTES + segment::MIN_HEADER_BYTES) as u16;
-        let mss = config.mtu - headers;
         let window = u64::from(config.limits.receive_buffer_bytes);
         let shift = (0..WINDOW_SHIFT_MAX).find(|shift| window >> shift <= u64::from(u16::MAX));
         Self {
             mac: config.mac,
             addresses: config.addresses.clone(),
             gateway: config.gateway,
+            gateway_ipv6: config.gateway_ipv6,
             listeners: config.listeners.clone(),
             limits: config.limits,
             timers: config.timers,
             features: config.features,
             tx_checksum_offload: config.tx_checksum_offload,
-            mss: config.segment_bytes_max.map_or(mss, |max| mss.min(max)).max(MSS_MIN),
+            mtu: config.mtu,
+            segment_bytes_max: config.segment_bytes_max.unwrap_or(u16::MAX),
+            flow_labels: FlowLabels::new(&config.secret),
             window_shift: shift.unwrap_or(WINDOW_SHIFT_MAX),
             timestamp_offset: isn.timestamp_offset(),
         }
     }
 
     /// Which of our addresses this is.
-    pub(crate) fn local(&self, address: Ipv4Addr) -> Option<u16> {
+    pub(crate) fn local(&self, address: IpAddr) -> Option<u16> {
         self.addresses.iter().position(|own| own.addr == address).map(|at| at as u16)
     }
 
     /// Our address with this number.
-    pub(crate) fn address(&self, local: u16) -> Ipv4Addr {
+    pub(crate) fn address(&self, local: u16) -> IpAddr {
         self.addresses[usize::from(local)].addr
     }
 
-    /// Whom to hand a packet for `remote` to, and the address of ours on the same network.
-    pub(crate) fn next_hop(&self, remote: Ipv4Addr) -> Option<(Ipv4Addr, Ipv4Addr)> {
-        let on_link = |hop: Ipv4Addr| self.addresses.iter().find(|own| own.contains(hop));
-        match (on_link(remote), self.gateway) {
-            (Some(own), _) => Some((remote, own.addr)),
-            (None, Some(gateway)) => {
-                Some((gateway, on_link(gateway).unwrap_or(&self.addresses[0]).addr))
-            }
-            (None, None) => None,
+    /// The label of a flow's packets; IPv4 has none.
+    pub(crate) fn flow_label(&self, key: &FlowKey) -> u32 {
+        if key.is_ipv6() { self.flow_labels.label(key) } else { 0 }
+    }
+
+    /// Whom to hand a packet for `remote` to.
+    pub(crate) fn next_hop(&self, remote: IpAddr) -> Option<IpAddr> {
+        if self.on_link(remote).is_some() {
+            return Some(remote);
+        }
+        match remote {
+            IpAddr::V4(_) => self.gateway.map(IpAddr::V4),
+            IpAddr::V6(_) => self.gateway_ipv6.map(IpAddr::V6),
         }
     }
 
-    /// Payload of a full segment for a peer that announced `peer_mss`.
-    pub(crate) fn send_mss(&self, peer_mss: Option<u16>, timestamps: bool) -> u16 {
-        // RFC 9293 §3.7.1, MUST-15: without the option, 536. Tiny ones would multiply our work.
-        let mss = peer_mss.unwrap_or(MSS_DEFAULT).clamp(MSS_MIN, self.mss.max(MSS_MIN));
+    /// Number of the address of ours on the same network as `neighbor`.
+    pub(crate) fn on_link(&self, neighbor: IpAddr) -> Option<u16> {
+        self.addresses.iter().position(|own| own.contains(neighbor)).map(|at| at as u16)
+    }
+
+    /// Number of the address of ours to speak to `remote` from, if it can be reached: the one on
+    /// its network, else the one on the gateway's, else the first. An address that is good for the
+    /// link alone is not for peers beyond it (RFC 6724 §5, rule 2).
+    pub(crate) fn source_for(&self, remote: IpAddr) -> Option<u16> {
+        let hop = self.next_hop(remote)?;
+        let reaches = |own: &IpCidr| {
+            own.addr.is_ipv4() == remote.is_ipv4() && (hop == remote || !is_link_local(own.addr))
+        };
+        let nearest = self.addresses.iter().position(|own| own.contains(hop) && reaches(own));
+        nearest.or_else(|| self.addresses.iter().position(reaches)).map(|at| at as u16)
+    }
+
+    /// The MSS option we send in a flow: what we can take, RFC 9293 §3.7.1.
+    pub(crate) fn mss(&self, key: &FlowKey) -> u16 {
+        let headers = ip::header_bytes(key.is_ipv6()) + segment::MIN_HEADER_BYTES;
+        (self.mtu - headers as u16).min(self.segment_bytes_max).max(MSS_MIN)
+    }
+
+    /// Payload of a full segment of a flow whose peer announced `peer_mss`.
+    pub(crate) fn send_mss(&self, key: &FlowKey, peer_mss: Option<u16>, timestamps: bool) -> u16 {
+        // Tiny ones would multiply our work.
+        let mss = peer_mss.unwrap_or(default_mss(key)).clamp(MSS_MIN, self.mss(key));
         // RFC 6691 §2: options are deducted by who sends them.
         mss - if timestamps { TIMESTAMP_BYTES as u16 } else { 0 }
     }
@@ -94,7 +126,7 @@ impl Settings {
         if theirs.sack_permitted {
             tcb.set(flag::SACK);
         }
-        tcb.mss = self.send_mss(theirs.mss, theirs.timestamp.is_some());
+        tcb.mss = self.send_mss(&tcb.key, theirs.mss, theirs.timestamp.is_some());
     }
 
     /// TSval, RFC 7323 §5.4: a clock of 1 ms.
@@ -121,8 +153,17 @@ pub(crate) fn ts_age(now_ns: u64) -> u16 {
 
 /// Nanoseconds of a millisecond.
 pub(crate) const NS_PER_MS: u64 = 1_000_000;
-/// RFC 9293 §3.7.1.
-pub(crate) const MSS_DEFAULT: u16 = 536;
+/// RFC 4291 §2.5.6: such an address is good for the link alone.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// RFC 9293 §3.7.1, MUST-15: the MSS of a peer that announced none, which is what the least MTU of
+/// the family leaves.
+pub(crate) fn default_mss(key: &FlowKey) -> u16 {
+    if key.is_ipv6() { 1_220 } else { 536 }
+}
+
 /// Segments are never cut smaller, whatever the peer says.
 const MSS_MIN: u16 = 88;
 
@@ -131,13 +172,18 @@ mod tests {
     use super::*;
     use crate::steering::Steering;
 
-    fn settings(receive_buffer_bytes: u32, gateway: Option<Ipv4Addr>) -> Settings {
-        let cidr = |last, prefix| Ipv4Cidr { addr: Ipv4Addr::new(10, 77, last, 1), prefix };
-        let config = StackConfig {
+    fn settings(receive_buffer_bytes: u32) -> StackConfig {
+        StackConfig {
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1_500,
-            addresses: vec![cidr(0, 24), cidr(1, 24)],
-            gateway,
+            addresses: vec![
+                IpCidr::new([10, 77, 0, 1], 24),
+                IpCidr::new([10, 77, 1, 1], 24),
+                IpCidr::new([0xfe80, 0, 0, 0, 0, 0, 0, 1], 64),
+                IpCidr::new([0xfd54, 0x4c, 0, 0, 0, 0, 0, 1], 64),
+            ],
+            gateway: None,
+            gateway_ipv6: None,
             listeners: Vec::new(),
             limits: Limits { receive_buffer_bytes, ..Limits::default() },
             timers: Timers::default(),
@@ -147,40 +193,72 @@ mod tests {
             tx_checksum_offload: false,
             placement: superpage::Placement::default(),
             segment_bytes_max: None,
-        };
-        Settings::new(&config, &IsnGenerator::new(&config.secret))
+        }
+    }
+
+    fn made(config: &StackConfig) -> Settings {
+        Settings::new(config, &IsnGenerator::new(&config.secret))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("address")
     }
 
     #[test]
     fn window_shift_is_the_smallest_that_fits() {
-        let shift = |bytes| settings(bytes, None).window_shift;
+        let shift = |bytes| made(&settings(bytes)).window_shift;
         assert_eq!([shift(65_535), shift(65_536), shift(1 << 20)], [0, 1, 5]);
         assert_eq!(shift(64 << 20), 11);
     }
 
     #[test]
     fn next_hop_is_the_peer_on_our_networks_and_the_gateway_elsewhere() {
-        let gateway = Ipv4Addr::new(10, 77, 1, 254);
-        let [first, second] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 1, 1)];
-        let (near, far) = (Ipv4Addr::new(10, 77, 0, 9), Ipv4Addr::new(192, 0, 2, 1));
-        let routed = settings(65_535, Some(gateway));
-        assert_eq!(routed.next_hop(near), Some((near, first)));
-        assert_eq!(routed.next_hop(far), Some((gateway, second)));
-        assert_eq!(settings(65_535, None).next_hop(far), None);
+        let alone = settings(65_535);
+        let routed = made(&StackConfig {
+            gateway: Some(Ipv4Addr::new(10, 77, 1, 254)),
+            gateway_ipv6: Some("fe80::fe".parse().expect("address")),
+            ..alone.clone()
+        });
+        let alone = made(&alone);
+        let cases = [
+            ("10.77.0.9", "10.77.0.9", "10.77.0.1"),
+            ("10.77.1.9", "10.77.1.9", "10.77.1.1"),
+            ("fe80::9", "fe80::9", "fe80::1"),
+            ("fd54:4c::9", "fd54:4c::9", "fd54:4c::1"),
+        ];
+        for (remote, hop, own) in cases {
+            for settings in [&routed, &alone] {
+                assert_eq!(settings.next_hop(ip(remote)), Some(ip(hop)), "{remote}");
+                let own_at = settings.source_for(ip(remote)).expect("reachable");
+                assert_eq!(settings.address(own_at), ip(own), "{remote}");
+            }
+        }
+        // A gateway with a link-local address is not spoken through from such an address.
+        let far =
+            [("192.0.2.1", "10.77.1.254", "10.77.1.1"), ("2001:db8::1", "fe80::fe", "fd54:4c::1")];
+        for (remote, hop, own) in far {
+            assert_eq!(routed.next_hop(ip(remote)), Some(ip(hop)));
+            assert_eq!(routed.address(routed.source_for(ip(remote)).expect("routed")), ip(own));
+            assert_eq!((alone.next_hop(ip(remote)), alone.source_for(ip(remote))), (None, None));
+        }
     }
 
     #[test]
     fn segments_fit_the_peer_and_the_link() {
-        let settings = settings(65_535, None);
+        let settings = made(&settings(65_535));
         let cases = [
-            (Some(1_460), true, 1_448),
-            (Some(9_000), false, 1_460),
-            (None, false, 536),
-            (None, true, 524),
-            (Some(0), false, 88),
+            ("10.77.0.9", Some(1_460), true, 1_448),
+            ("10.77.0.9", Some(9_000), false, 1_460),
+            ("10.77.0.9", None, false, 536),
+            ("10.77.0.9", None, true, 524),
+            ("10.77.0.9", Some(0), false, 88),
+            ("fd54:4c::9", Some(1_460), true, 1_428),
+            ("fd54:4c::9", Some(1_220), false, 1_220),
+            ("fd54:4c::9", None, false, 1_220),
         ];
-        for (peer, timestamps, mss) in cases {
-            assert_eq!(settings.send_mss(peer, timestamps), mss, "{peer:?}");
+        for (remote, peer, timestamps, mss) in cases {
+            let key = FlowKey::new(ip(remote), 1, 0, 1);
+            assert_eq!(settings.send_mss(&key, peer, timestamps), mss, "{remote} {peer:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What happens when time passes: the caller's wheel for connections, and the tables' own orders
 //! for everything else.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::ConnId;
 use crate::chunks::Use;
@@ -87,7 +87,7 @@ impl Stack {
     }
 
     /// Another shard has heard where a neighbour is, just now.
-    pub fn learn_neighbor(&mut self, ip: Ipv4Addr, mac: Mac) {
+    pub fn learn_neighbor(&mut self, ip: IpAddr, mac: Mac) {
         if ethernet::is_unicast(mac) {
             let learnt = self.neighbors.learn(self.now_ns, ip, mac, true);
             self.after_learning(learnt);

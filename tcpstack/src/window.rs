@@ -7,7 +7,7 @@ use crate::tcb::Tcb;
 /// never moves back (RFC 9293 §3.8.6, SHLD-14), and it moves in steps, so that the peer is not
 /// tempted to send slivers (RFC 9293 §3.8.6.2.2).
 pub(crate) fn advertise(tcb: &mut Tcb, settings: &Settings) -> u16 {
-    if gain(tcb, settings) >= step(settings) {
+    if gain(tcb, settings) >= step(tcb, settings) {
         tcb.rcv_adv = tcb.rcv_nxt + free(tcb, settings);
     }
     field(tcb)
@@ -21,7 +21,7 @@ pub(crate) fn field(tcb: &Tcb) -> u16 {
 /// Whether the application consumed so much that the peer, short of window, must hear of it.
 pub(crate) fn is_update_due(tcb: &Tcb, settings: &Settings) -> bool {
     let is_short = tcb.rcv_wnd() < settings.limits.receive_buffer_bytes / 2;
-    is_short && gain(tcb, settings) >= step(settings)
+    is_short && gain(tcb, settings) >= step(tcb, settings)
 }
 
 /// Octets by which the right edge could move.
@@ -35,6 +35,6 @@ fn free(tcb: &Tcb, settings: &Settings) -> u32 {
 }
 
 /// RFC 9293 §3.8.6.2.2: half of the buffer or a full segment.
-fn step(settings: &Settings) -> u32 {
-    (settings.limits.receive_buffer_bytes / 2).min(u32::from(settings.mss))
+fn step(tcb: &Tcb, settings: &Settings) -> u32 {
+    (settings.limits.receive_buffer_bytes / 2).min(u32::from(settings.mss(&tcb.key)))
 }

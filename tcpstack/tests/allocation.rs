@@ -1,11 +1,11 @@
 //! After `Stack::new` nothing is allocated: two stacks open, talk, lose segments and close while
 //! every allocation is counted.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    BURST_FRAMES_MAX, Event, FrameSink, Ipv4Cidr, Limits, RxFrame, Stack, StackConfig, State,
+    BURST_FRAMES_MAX, Event, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, State,
     Steering, Timers,
 };
 
@@ -40,8 +40,9 @@ fn stack(last: u8) -> Stack {
     let config = StackConfig {
         mac: [2, 0, 0, 0, 0, last],
         mtu: 1_500,
-        addresses: vec![Ipv4Cidr { addr: Ipv4Addr::new(10, 0, 0, last), prefix: 24 }],
+        addresses: vec![IpCidr::new(Ipv4Addr::new(10, 0, 0, last), 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: vec![7],
         limits: Limits::default(),
         timers: Timers::default(),
@@ -119,7 +120,7 @@ fn nothing_is_allocated_after_the_start() {
         let mut now_ns = 1_000_000_000;
         let mut conns = [0; 20];
         for conn in &mut conns {
-            let remote = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 7);
+            let remote = SocketAddr::new([10, 0, 0, 1].into(), 7);
             *conn = client.connect(now_ns, remote).expect("room");
         }
         for _ in 0..2_000 {

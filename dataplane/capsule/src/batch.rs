@@ -13,7 +13,7 @@ pub const BATCH_FRAMES_MAX: usize = 64;
 /// A port's verdict on the checksums of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxChecksum {
-    /// The IPv4 header's and TCP's or UDP's checksum were verified.
+    /// The IPv4 header's, if there is one, and TCP's or UDP's checksum were verified.
     Good,
     /// One of them is wrong.
     Bad,
@@ -46,6 +46,13 @@ pub enum TxChecksum {
         /// Length of the Ethernet header, VLAN tags included.
         l2: usize,
         /// Length of the IPv4 header.
+        l3: usize,
+    },
+    /// TCP's checksum over IPv6, whose header has none.
+    TcpOverIpv6 {
+        /// Length of the Ethernet header, VLAN tags included.
+        l2: usize,
+        /// Length of the IPv6 header, extension headers included.
         l3: usize,
     },
 }

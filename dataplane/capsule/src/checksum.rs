@@ -11,16 +11,22 @@ const TCP_HEADER_MIN: usize = 20;
 const IPV4_CHECKSUM_AT: usize = 10;
 const PROTOCOL_TCP: u32 = 6;
 
-/// Longest headers that DPDK can describe (7 bits) and that IPv4 can have.
+const IPV6_HEADER_MIN: usize = 40;
+
+/// Longest headers that DPDK can describe (7 and 9 bits) and that IPv4 can have.
 const L2_BYTES_MAX: usize = 127;
+const L3_BYTES_MAX: usize = 511;
 const IPV4_HEADER_MAX: usize = 60;
 
 /// Whether `frame` has the headers that `checksum` says it has.
 fn fits(frame: &[u8], checksum: TxChecksum) -> bool {
     let Some((l2, l3, tcp)) = headers(checksum) else { return true };
     let needed = if tcp { l2 + l3 + TCP_HEADER_MIN } else { l2 + l3 };
-    let possible = l2 <= L2_BYTES_MAX && (IPV4_HEADER_MIN..=IPV4_HEADER_MAX).contains(&l3);
-    possible && needed <= frame.len()
+    let l3_possible = match checksum {
+        TxChecksum::TcpOverIpv6 { .. } => IPV6_HEADER_MIN..=L3_BYTES_MAX,
+        _ => IPV4_HEADER_MIN..=IPV4_HEADER_MAX,
+    };
+    l2 <= L2_BYTES_MAX && l3_possible.contains(&l3) && needed <= frame.len()
 }
 
 /// Writes what a port wants to find before it completes `checksum`: no IPv4 checksum, and the
@@ -48,7 +54,7 @@ pub(crate) fn complete(frame: &mut [u8], checksum: TxChecksum) {
         put(frame, l2 + IPV4_CHECKSUM_AT, sum);
     }
     if tcp {
-        let end = frame.len().min(l2 + usize::from(total_length(frame, l2)));
+        let end = frame.len().min(l2 + packet_bytes(frame, l2));
         let sum = !fold(sum(&frame[l2 + l3..end.max(l2 + l3)]));
         put(frame, l2 + l3 + TCP_CHECKSUM_AT, sum);
     }
@@ -59,7 +65,9 @@ fn headers(checksum: TxChecksum) -> Option<(usize, usize, bool)> {
     match checksum {
         TxChecksum::None => None,
         TxChecksum::Ipv4Only { l2, l3 } => Some((l2, l3, false)),
-        TxChecksum::Ipv4Tcp { l2, l3 } | TxChecksum::TcpOverIpv4 { l2, l3 } => Some((l2, l3, true)),
+        TxChecksum::Ipv4Tcp { l2, l3 }
+        | TxChecksum::TcpOverIpv4 { l2, l3 }
+        | TxChecksum::TcpOverIpv6 { l2, l3 } => Some((l2, l3, true)),
     }
 }
 
@@ -67,14 +75,21 @@ fn fills_ipv4(checksum: TxChecksum) -> bool {
     matches!(checksum, TxChecksum::Ipv4Only { .. } | TxChecksum::Ipv4Tcp { .. })
 }
 
-fn total_length(frame: &[u8], l2: usize) -> u16 {
-    u16::from_be_bytes([frame[l2 + 2], frame[l2 + 3]])
+fn is_ipv6(frame: &[u8], l2: usize) -> bool {
+    frame[l2] >> 4 == 6
 }
 
-/// RFC 9293 §3.1: addresses, protocol and TCP length.
+/// Bytes of the IP packet behind the Ethernet header: IPv6 does not count its header.
+fn packet_bytes(frame: &[u8], l2: usize) -> usize {
+    let at = |at: usize| usize::from(u16::from_be_bytes([frame[l2 + at], frame[l2 + at + 1]]));
+    if is_ipv6(frame, l2) { IPV6_HEADER_MIN + at(4) } else { at(2) }
+}
+
+/// Addresses, protocol and TCP length: RFC 9293 §3.1, RFC 8200 §8.1.
 fn pseudo_header(frame: &[u8], l2: usize, l3: usize) -> u32 {
-    let tcp_len = usize::from(total_length(frame, l2)).saturating_sub(l3);
-    sum(&frame[l2 + 12..l2 + 20]) + PROTOCOL_TCP + tcp_len as u32
+    let tcp_len = packet_bytes(frame, l2).saturating_sub(l3);
+    let addresses = if is_ipv6(frame, l2) { l2 + 8..l2 + 40 } else { l2 + 12..l2 + 20 };
+    sum(&frame[addresses]) + PROTOCOL_TCP + tcp_len as u32
 }
 
 /// Sum of 16-bit big-endian words, an odd byte at the end padded with zero. At most 64 KiB go in,
@@ -123,6 +138,23 @@ mod tests {
         assert_eq!(fold(sum(&frame[14..34])), 0xffff, "IPv4");
         let pseudo = pseudo_header(&frame, 14, 20);
         assert_eq!(fold(pseudo + sum(&frame[34..])), 0xffff, "TCP");
+    }
+
+    #[test]
+    fn completed_checksum_over_ipv6_verifies_and_padding_is_left_out() {
+        let mut frame = vec![0; 14];
+        frame.extend([0x60, 0, 0, 0, 0, 24, 6, 64]);
+        frame.extend((0..32).map(|byte| byte * 7 + 1));
+        frame.extend(&segment()[34..]);
+        frame.extend([0xaa; 7]);
+        let checksum = TxChecksum::TcpOverIpv6 { l2: 14, l3: 40 };
+        assert!(fits(&frame, checksum) && !fits(&frame[..73], checksum));
+        assert!(!fits(&frame, TxChecksum::TcpOverIpv6 { l2: 14, l3: 20 }));
+        prepare(&mut frame, checksum);
+        complete(&mut frame, checksum);
+        // RFC 8200 §8.1: addresses, length, three zeros and the next header.
+        let pseudo = sum(&frame[22..54]) + 24 + 6;
+        assert_eq!(fold(pseudo + sum(&frame[54..78])), 0xffff);
     }
 
     #[test]

@@ -11,7 +11,7 @@ int shim_errno(void)
 	return rte_errno;
 }
 
-static uint8_t rx_checksum(uint64_t flags)
+static uint8_t rx_checksum(uint64_t flags, uint32_t packet_type)
 {
 	uint64_t ip = flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
 	uint64_t l4 = flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -19,7 +19,9 @@ static uint8_t rx_checksum(uint64_t flags)
 	if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD || l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return SHIM_RX_CHECKSUM_BAD;
 	/* NONE: the field in the packet is meaningless, but the data were verified. */
-	if ((ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE) &&
+	/* IPv6 has no checksum of its own: ports then say nothing about it. */
+	if ((ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE ||
+	     (packet_type & RTE_PTYPE_L3_MASK) == RTE_PTYPE_L3_IPV6) &&
 	    (l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD || l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE))
 		return SHIM_RX_CHECKSUM_GOOD;
 	return SHIM_RX_CHECKSUM_UNKNOWN;
@@ -39,7 +41,7 @@ uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs,
 		frames[i].len = rte_pktmbuf_pkt_len(m);
 		frames[i].rss_hash = m->hash.rss;
 		frames[i].has_rss_hash = (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
-		frames[i].checksum = rx_checksum(m->ol_flags);
+		frames[i].checksum = rx_checksum(m->ol_flags, m->packet_type);
 	}
 	return got;
 }
@@ -88,6 +90,10 @@ static void tx_describe(struct rte_mbuf *m, const struct shim_tx_frame *frame)
 	}
 	m->l2_len = frame->l2_len;
 	m->l3_len = frame->l3_len;
+	if (frame->checksum == SHIM_TX_CHECKSUM_TCP_IPV6) {
+		m->ol_flags = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_CKSUM;
+		return;
+	}
 	m->ol_flags = RTE_MBUF_F_TX_IPV4;
 	if (frame->checksum != SHIM_TX_CHECKSUM_TCP_IPV4)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;

@@ -46,11 +46,12 @@ static const uint8_t SHIM_RX_CHECKSUM_GOOD = 1;
 static const uint8_t SHIM_RX_CHECKSUM_BAD = 2;
 
 /* What the port shall fill in before a frame leaves: nothing; the IPv4 header's checksum; that and
- * TCP's; TCP's only, over IPv4. */
+ * TCP's; TCP's only, over IPv4; TCP's over IPv6. */
 static const uint8_t SHIM_TX_CHECKSUM_NONE = 0;
 static const uint8_t SHIM_TX_CHECKSUM_IPV4 = 1;
 static const uint8_t SHIM_TX_CHECKSUM_IPV4_TCP = 2;
 static const uint8_t SHIM_TX_CHECKSUM_TCP_IPV4 = 3;
+static const uint8_t SHIM_TX_CHECKSUM_TCP_IPV6 = 4;
 
 /* A received frame. `data` is its first segment, of `first_len` bytes. */
 struct shim_rx_frame {

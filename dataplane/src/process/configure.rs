@@ -6,7 +6,7 @@ use capsule::{Offloads, PortConfig, PortFacts};
 use hwconfig::memory as plan;
 use hwconfig::{Idle, ListenerKind, Profile, TierChoice};
 use superpage::{Placement, TierPolicy};
-use tcpstack::{Ipv4Cidr, StackConfig, Steering};
+use tcpstack::{IpCidr, StackConfig, Steering};
 
 use crate::idle::IdlePolicy;
 use crate::shard::ShardConfig;
@@ -135,8 +135,9 @@ fn stack_config(
     StackConfig {
         mac: port.mac.map_or(facts.mac, |mac| mac.0),
         mtu: port.mtu,
-        addresses: addresses.map(|a| Ipv4Cidr { addr: a.address, prefix: a.prefix }).collect(),
+        addresses: addresses.map(|own| IpCidr::new(own.address, own.prefix)).collect(),
         gateway: port.gateway,
+        gateway_ipv6: port.gateway_ipv6,
         listeners: profile.listeners.iter().map(|listener| listener.port).collect(),
         limits: tcpstack::Limits {
             connections: profile.per_shard(memory.connections),

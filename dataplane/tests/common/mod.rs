@@ -6,7 +6,7 @@
 pub(crate) mod mqtt;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use broker::BrokerConfig;
@@ -22,7 +22,7 @@ use dataplane::wheel::Wheel;
 use hwconfig::ListenerKind;
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    CloseReason, ConnId, Event, Ipv4Cidr, Limits, MICROSOFT_KEY, RxFrame, Stack, StackConfig,
+    CloseReason, ConnId, Event, IpCidr, Limits, MICROSOFT_KEY, RxFrame, Stack, StackConfig,
     Steering, Timers,
 };
 
@@ -57,8 +57,9 @@ fn stack_config(address: Ipv4Addr, mac: u8, steering: Steering) -> StackConfig {
     StackConfig {
         mac: [2, 0, 0, 0, 0, mac],
         mtu: 1_500,
-        addresses: vec![Ipv4Cidr { addr: address, prefix: 24 }],
+        addresses: vec![IpCidr::new(address, 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: Vec::new(),
         limits: Limits { connections: 2_000, ..Limits::default() },
         timers: Timers { time_wait_ms: 1_000, ..Timers::default() },
@@ -242,7 +243,7 @@ impl Peer {
     }
 
     pub(crate) fn connect(&mut self, now_ns: u64, port: u16) -> ConnId {
-        let remote = SocketAddrV4::new(APPLIANCE, port);
+        let remote = SocketAddr::new(APPLIANCE.into(), port);
         let conn = self.stack.connect(now_ns, remote).expect("a port is free");
         self.conns.insert(conn, PeerConn { answers_fin: true, ..PeerConn::default() });
         conn

@@ -147,7 +147,7 @@ fn values_of_another_type_are_refused_with_what_is_expected() {
         "\"10.77.0.1/24\"",
         "\"10.77.0.0/24\"",
         "small.toml:5:13: port.addresses = [\"10.77.0.0/24\"]: must be 1 to 32 values, each a \
-         unicast IPv4 address with its prefix length, such as 10.77.0.1/24",
+         unicast address with its prefix length, such as 10.77.0.1/24 or fd54:4c::1/64",
     );
     assert_refused(
         "device = \"net_tap0\"",
@@ -170,6 +170,53 @@ fn missing_keys_are_asked_for_at_their_section() {
         "",
         "small.toml:7:1: shards.cores: missing; must be 1 to 64 values, each 0 to 1023",
     );
+}
+
+#[test]
+fn addresses_of_both_families_are_taken() {
+    let text = SMALL.replacen(
+        "[\"10.77.0.1/24\"]",
+        "[\"10.77.0.1/24\", \"fd54:4c::1/64\"]\ngateway_ipv6 = \"fe80::fe\"",
+        1,
+    );
+    let port = read(&text).expect("a valid profile").port;
+    let addresses: Vec<String> = port.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.77.0.1/24", "fd54:4c::1/64"]);
+    assert_eq!(port.gateway_ipv6.map(|ip| ip.to_string()).as_deref(), Some("fe80::fe"));
+}
+
+#[test]
+fn addresses_that_are_no_host_are_refused() {
+    let taken = |text: &str| text.parse::<crate::values::Cidr>().is_ok();
+    for text in [
+        "10.77.0.1/24",
+        "10.0.0.0/31",
+        "10.0.0.9/32",
+        "fd00::1/64",
+        "fd00::/127",
+        "2001:db8::5/128",
+    ] {
+        assert!(taken(text), "{text}");
+    }
+    for text in [
+        "10.77.0.0/24",
+        "10.77.0.255/24",
+        "10.77.0.1/33",
+        "10.77.0.1/0",
+        "10.77.0.1",
+        "224.0.0.1/24",
+        "127.0.0.1/8",
+        "fd00::/64",
+        "fd00::1/129",
+        "fd00::1/0",
+        "ff02::1/64",
+        "::1/128",
+        "::/64",
+        "fe80::1/64",
+        "::ffff:10.0.0.1/128",
+    ] {
+        assert!(!taken(text), "{text}");
+    }
 }
 
 #[test]
@@ -211,6 +258,17 @@ fn rules_between_keys_are_refused_where_the_key_stands() {
         "[port]\ngateway = \"192.168.1.1\"\n",
         "small.toml:4:11: port.gateway = \"192.168.1.1\": must be on the network of one of \
          port.addresses",
+    );
+    assert_refused(
+        "[port]\n",
+        "[port]\ngateway_ipv6 = \"fe80::1\"\n",
+        "small.toml:4:16: port.gateway_ipv6 = \"fe80::1\": must be on the network of one of \
+         port.addresses",
+    );
+    assert_refused(
+        "[\"10.77.0.1/24\"]",
+        "[\"fd54:4c::1/64\"]\nmtu = 1279",
+        "small.toml:6:7: port.mtu = 1279: must be at least 1280 with IPv6 addresses",
     );
     assert_refused(
         "eal_args = [\"--vdev=net_tap0\"]",

@@ -1,14 +1,15 @@
-//! Frames up to TCP's header: Ethernet, ARP, IPv4, ICMP.
+//! Frames up to TCP's header: Ethernet, ARP, IPv4, IPv6, ICMP.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::RxFrame;
 use crate::counters::Drop;
 use crate::ethernet::{self, HEADER_BYTES};
 use crate::event::Event;
+use crate::ip::{IpCidr, protocol};
 use crate::segment::{self, Origin, Segment};
 use crate::stack::Stack;
-use crate::{arp, icmp, ipv4};
+use crate::{arp, icmp, ipv4, ipv6};
 
 impl Stack {
     /// Takes one frame: a segment of TCP is returned, everything else is done with.
@@ -18,65 +19,95 @@ impl Stack {
         frame: &RxFrame<'_>,
         at: u16,
     ) -> Result<Option<Segment>, Drop> {
-        let payload = ethernet::parse(frame.bytes, self.settings.mac)?;
-        let bytes = &frame.bytes[HEADER_BYTES..];
-        if payload == ethernet::Payload::Arp {
-            return self.arp_arrives(now_ns, arp::parse(bytes)?).map(|()| None);
+        let bytes = frame.bytes.get(HEADER_BYTES..).unwrap_or_default();
+        match ethernet::parse(frame.bytes, self.settings.mac)? {
+            ethernet::Payload::Arp => self.arp_arrives(now_ns, arp::parse(bytes)?).map(|()| None),
+            ethernet::Payload::Ipv4 => self.ipv4_arrives(frame, at, bytes),
+            ethernet::Payload::Ipv6 => self.ipv6_arrives(frame, at, bytes),
         }
+    }
+
+    fn ipv4_arrives(
+        &mut self,
+        frame: &RxFrame<'_>,
+        at: u16,
+        bytes: &[u8],
+    ) -> Result<Option<Segment>, Drop> {
         let datagram = ipv4::parse(bytes, frame.checksum_verified)?;
-        let local = self.settings.local(datagram.destination).ok_or(Drop::Ipv4Destination)?;
-        if !self.is_possible_sender(datagram.source) {
+        let (source, destination) = (datagram.source.into(), datagram.destination.into());
+        let local = self.settings.local(destination).ok_or(Drop::Ipv4Destination)?;
+        if !self.is_possible_sender(source) {
             return Err(Drop::Ipv4Source);
         }
         if datagram.has_options {
             self.counters.ipv4_options += 1;
         }
         let payload = &bytes[datagram.range.clone()];
-        match datagram.payload {
-            ipv4::Payload::Icmp => {
-                self.icmp_arrives(datagram.source, local, payload)?;
-                Ok(None)
-            }
-            ipv4::Payload::Tcp => {
-                let origin = Origin {
-                    source: datagram.source,
-                    destination: datagram.destination,
-                    local,
-                    frame: at,
-                    start: HEADER_BYTES + datagram.range.start,
-                    checksum_verified: frame.checksum_verified,
-                };
-                segment::parse(payload, &origin).map(Some)
-            }
+        let origin = Origin {
+            source,
+            destination,
+            local,
+            frame: at,
+            start: HEADER_BYTES + datagram.range.start,
+            checksum_verified: frame.checksum_verified,
+        };
+        match datagram.protocol {
+            protocol::TCP => segment::parse(payload, &origin).map(Some),
+            protocol::ICMP => self.icmp_arrives(source, local, payload).map(|()| None),
+            _ => Err(Drop::Ipv4Protocol),
+        }
+    }
+
+    fn ipv6_arrives(
+        &mut self,
+        frame: &RxFrame<'_>,
+        at: u16,
+        bytes: &[u8],
+    ) -> Result<Option<Segment>, Drop> {
+        let packet = ipv6::parse(bytes)?;
+        let (source, destination) = (packet.source.into(), packet.destination.into());
+        let local = self.settings.local(destination).ok_or(Drop::Ipv6Destination)?;
+        if !self.is_possible_sender(source) {
+            return Err(Drop::Ipv6Source);
+        }
+        let payload = &bytes[packet.range.clone()];
+        let origin = Origin {
+            source,
+            destination,
+            local,
+            frame: at,
+            start: HEADER_BYTES + packet.range.start,
+            checksum_verified: frame.checksum_verified,
+        };
+        match packet.protocol {
+            protocol::TCP => segment::parse(payload, &origin).map(Some),
+            _ => Err(Drop::Ipv6Protocol),
         }
     }
 
     /// RFC 1122 §3.2.1.3 and §4.2.3.10: nobody sends from our address or a broadcast address.
-    fn is_possible_sender(&self, source: Ipv4Addr) -> bool {
-        !source.is_unspecified()
-            && self
-                .settings
-                .addresses
-                .iter()
-                .all(|own| own.addr != source && own.broadcast() != Some(source))
+    fn is_possible_sender(&self, source: IpAddr) -> bool {
+        let is_own = |own: &IpCidr| {
+            own.addr == source || own.broadcast().is_some_and(|broadcast| source == broadcast)
+        };
+        !source.is_unspecified() && !self.settings.addresses.iter().any(is_own)
     }
 
     /// RFC 826, with the conflicts of RFC 5227 §2.4 counted.
     fn arp_arrives(&mut self, now_ns: u64, message: arp::Message) -> Result<(), Drop> {
-        let is_for_us = self.settings.local(message.target).is_some();
-        let is_probe = message.sender.is_unspecified();
-        if self.settings.local(message.sender).is_some() {
+        let (sender, is_probe) = (message.sender.into(), message.sender.is_unspecified());
+        let is_for_us = self.settings.local(message.target.into()).is_some();
+        if self.settings.local(sender).is_some() {
             if message.sender_mac != self.settings.mac {
                 self.counters.arp_conflict += 1;
             }
             return Err(Drop::ArpSender);
         }
         if !is_probe {
-            let is_on_link = self.settings.addresses.iter().any(|own| own.contains(message.sender));
-            if !is_on_link {
+            if self.settings.on_link(sender).is_none() {
                 return Err(Drop::ArpSender);
             }
-            let (ip, mac) = (message.sender, message.sender_mac);
+            let (ip, mac) = (sender, message.sender_mac);
             let learnt = self.neighbors.learn(now_ns, ip, mac, is_for_us);
             // Also what was known: other shards must hear that it is still true.
             if is_for_us || learnt != crate::neighbor::Learnt::Ignored {
@@ -98,7 +129,7 @@ impl Stack {
         if is_probe { Err(Drop::ArpForeign) } else { Ok(()) }
     }
 
-    fn icmp_arrives(&mut self, source: Ipv4Addr, local: u16, bytes: &[u8]) -> Result<(), Drop> {
+    fn icmp_arrives(&mut self, source: IpAddr, local: u16, bytes: &[u8]) -> Result<(), Drop> {
         match icmp::parse(bytes)? {
             icmp::Message::EchoRequest => self.echoes.push(source, local, bytes)?,
             icmp::Message::FragmentationNeeded => self.counters.icmp_fragmentation_needed += 1,

@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::rtt::RttEstimate;
 use crate::segment::Segment;
 use crate::seq::SeqNum;
-use crate::settings::{MSS_DEFAULT, ts_age};
+use crate::settings::{default_mss, ts_age};
 use crate::stack::Stack;
 use crate::syn_table::{NO_SHIFT, SynEntry};
 use crate::tcb::{State, Tcb, flag};
@@ -36,7 +36,7 @@ impl Stack {
                 self.answer(header);
                 Err(reason)
             }
-            OnListen::Open if self.settings.next_hop(segment.key.remote_ipv4()).is_none() => {
+            OnListen::Open if self.settings.next_hop(segment.key.remote_ip()).is_none() => {
                 Err(Drop::TcpUnreachable)
             }
             OnListen::Open if self.wants_cookie() => {
@@ -233,7 +233,7 @@ impl Stack {
         let window = syn_window(&self.settings);
         let mut tcb = Tcb::established(entry.key, entry.iss, entry.irs, window);
         let mss = (entry.mss != 0).then_some(entry.mss);
-        tcb.mss = self.settings.send_mss(mss, entry.timestamps != 0);
+        tcb.mss = self.settings.send_mss(&entry.key, mss, entry.timestamps != 0);
         if entry.timestamps != 0 {
             tcb.set(flag::TIMESTAMPS);
             (tcb.ts_recent, tcb.ts_recent_age) = (entry.ts_recent, ts_age(now_ns));
@@ -282,5 +282,5 @@ fn entry_of(segment: &Segment, iss: SeqNum) -> SynEntry {
 
 /// The MSS an entry stands for.
 fn mss_of(entry: &SynEntry) -> u16 {
-    if entry.mss == 0 { MSS_DEFAULT } else { entry.mss }
+    if entry.mss == 0 { default_mss(&entry.key) } else { entry.mss }
 }

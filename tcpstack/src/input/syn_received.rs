@@ -67,7 +67,7 @@ pub(crate) fn syn_ack(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> 
         control: control::SYN | control::ACK,
         window: syn_window(settings) as u16,
         options: Options {
-            mss: Some(settings.mss),
+            mss: Some(settings.mss(&entry.key)),
             // RFC 7323 §2.2 and §3.2: only what the SYN had.
             window_shift: (entry.shift != NO_SHIFT).then_some(settings.window_shift),
             timestamp: timestamp(entry, now_stamp),
@@ -92,6 +92,7 @@ fn acknowledge(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> Header 
         control: control::ACK,
         window: (syn_window(settings) >> shift) as u16,
         options: Options { timestamp: timestamp(entry, now_stamp), ..Options::default() },
+        traffic_class: 0,
     }
 }
 

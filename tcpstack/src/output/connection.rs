@@ -50,6 +50,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             control: control::RST | control::ACK,
             window: 0,
             options: Options::default(),
+            traffic_class: 0,
         };
         match self.egress.segment(&header, tcb.neighbor, 0, |_| {}) {
             Sent::NoRoom => Visit::NoRoom,
@@ -78,7 +79,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             control: control::SYN | if is_answer { control::ACK } else { 0 },
             window: crate::input::syn_window(settings) as u16,
             options: Options {
-                mss: Some(settings.mss),
+                mss: Some(settings.mss(&tcb.key)),
                 // RFC 7323 §2.2 and §3.2: a SYN offers, a SYN-ACK has what the SYN had.
                 window_shift: (!is_answer || tcb.rcv_shift == settings.window_shift)
                     .then_some(settings.window_shift),
@@ -87,6 +88,7 @@ impl<S: FrameSink> Transmit<'_, S> {
                 sack_permitted: !is_answer || tcb.has(flag::SACK),
                 ..Options::default()
             },
+            traffic_class: 0,
         };
         let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
         if sent == Sent::NoRoom {
@@ -266,6 +268,7 @@ impl<S: FrameSink> Transmit<'_, S> {
                 timestamp: tcb.has(flag::TIMESTAMPS).then_some(timestamp),
                 ..Options::default()
             },
+            traffic_class: 0,
         }
     }
 

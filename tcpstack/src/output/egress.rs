@@ -1,12 +1,12 @@
-//! From a header to a frame: next hop, Ethernet, IPv4, checksums.
+//! From a header to a frame: next hop, Ethernet, IP, checksums.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::FrameSink;
 use crate::arp::{ArpQueue, Outgoing};
 use crate::counters::StackCounters;
 use crate::ethernet::{self, HEADER_BYTES, Mac};
-use crate::ipv4;
+use crate::ip::{self, HOP_LIMIT, protocol};
 use crate::neighbor::{NO_HINT, Neighbors};
 use crate::segment::{self, Header, control};
 use crate::settings::Settings;
@@ -42,62 +42,79 @@ impl<S: FrameSink> Egress<'_, S> {
         octets: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Sent {
-        let (source, remote) = (self.settings.address(header.key.local), header.key.remote_ipv4());
-        let Some((mac, place)) = self.resolve(remote, hint) else { return Sent::Unresolved };
         let (header_bytes, by_port) = (header.bytes(), self.settings.tx_checksum_offload);
-        let tcp_bytes = header_bytes + octets;
-        let len = HEADERS_BYTES + tcp_bytes;
-        let Some(frame) = self.sink.frame(len) else { return Sent::NoRoom };
-        ethernet::emit(frame, self.settings.mac, mac, ethernet::Payload::Ipv4);
-        let packet = &mut frame[HEADER_BYTES..];
-        ipv4::emit(packet, source, remote, ipv4::Payload::Tcp, tcp_bytes);
-        let tcp = &mut packet[ipv4::MIN_HEADER_BYTES..];
-        header.emit(tcp);
-        fill(&mut tcp[header_bytes..]);
-        segment::seal(tcp, source, remote, by_port);
+        let packet = ip::Header {
+            source: self.settings.address(header.key.local),
+            destination: header.key.remote_ip(),
+            protocol: protocol::TCP,
+            traffic_class: header.traffic_class,
+            flow_label: self.settings.flow_label(&header.key),
+            hop_limit: HOP_LIMIT,
+            payload_bytes: header_bytes + octets,
+        };
+        let sent = self.packet(&packet, hint, |tcp| {
+            header.emit(tcp);
+            fill(&mut tcp[header_bytes..]);
+            segment::seal(tcp, packet.source, packet.destination, by_port);
+        });
+        let Sent::Done(_) = sent else { return sent };
         if by_port {
-            self.sink.checksum(HEADER_BYTES, ipv4::MIN_HEADER_BYTES);
+            self.sink.checksum(HEADER_BYTES, packet.bytes());
         }
-        self.count(len);
         self.counters.tcp_sent += 1;
         self.counters.tcp_reset_sent += u64::from(header.control & control::RST != 0);
         self.counters.tcp_pure_ack += u64::from(octets == 0 && header.control == control::ACK);
-        Sent::Done(place)
+        sent
     }
 
     /// Sends an ICMP message from one of our addresses.
-    pub(super) fn echo(&mut self, remote: Ipv4Addr, local: u16, bytes: &[u8]) -> Sent {
-        let Some((mac, place)) = self.resolve(remote, NO_HINT) else { return Sent::Unresolved };
-        let len = HEADERS_BYTES + bytes.len();
+    pub(super) fn echo(&mut self, remote: IpAddr, local: u16, bytes: &[u8]) -> Sent {
+        let header = ip::Header {
+            source: self.settings.address(local),
+            destination: remote,
+            protocol: protocol::ICMP,
+            traffic_class: 0,
+            flow_label: 0,
+            hop_limit: HOP_LIMIT,
+            payload_bytes: bytes.len(),
+        };
+        self.packet(&header, NO_HINT, |payload| payload.copy_from_slice(bytes))
+    }
+
+    /// Sends a packet whose payload `fill` writes.
+    fn packet(&mut self, header: &ip::Header, hint: u16, fill: impl FnOnce(&mut [u8])) -> Sent {
+        let Some((mac, place)) = self.resolve(header.destination, hint) else {
+            return Sent::Unresolved;
+        };
+        let len = HEADER_BYTES + header.bytes() + header.payload_bytes;
         let Some(frame) = self.sink.frame(len) else { return Sent::NoRoom };
-        ethernet::emit(frame, self.settings.mac, mac, ethernet::Payload::Ipv4);
+        ethernet::emit(frame, self.settings.mac, mac, header.ethernet_payload());
         let packet = &mut frame[HEADER_BYTES..];
-        let source = self.settings.address(local);
-        ipv4::emit(packet, source, remote, ipv4::Payload::Icmp, bytes.len());
-        packet[ipv4::MIN_HEADER_BYTES..].copy_from_slice(bytes);
-        self.count(len);
+        header.emit(packet);
+        fill(&mut packet[header.bytes()..]);
+        self.counters.sent += 1;
+        self.counters.sent_frame += len as u64;
         Sent::Done(place)
     }
 
-    fn count(&mut self, len: usize) {
-        self.counters.sent += 1;
-        self.counters.sent_frame += len as u64;
-    }
-
     /// The MAC address of the next hop to `remote`, and its place in the table.
-    fn resolve(&mut self, remote: Ipv4Addr, hint: u16) -> Option<(Mac, u16)> {
-        let known = self.settings.next_hop(remote).and_then(|(hop, own)| {
+    fn resolve(&mut self, remote: IpAddr, hint: u16) -> Option<(Mac, u16)> {
+        let known = self.settings.next_hop(remote).and_then(|hop| {
             let resolution = self.neighbors.resolve(self.now_ns, hop, hint);
             if let Some(to) = resolution.ask {
-                // Should the queue be full, the next packet asks again.
-                let _ = self.arp.push(Outgoing::Request { own, target: hop, to });
+                self.ask(hop, to);
             }
             resolution.known
         });
         self.counters.neighbor_unresolved += u64::from(known.is_none());
         known
     }
-}
 
-/// Bytes before TCP's header.
-const HEADERS_BYTES: usize = HEADER_BYTES + ipv4::MIN_HEADER_BYTES;
+    fn ask(&mut self, hop: IpAddr, to: Mac) {
+        let own = self.settings.on_link(hop).map(|own| self.settings.address(own));
+        if let (Some(IpAddr::V4(own)), IpAddr::V4(target)) = (own, hop) {
+            // Should the queue be full, the next packet asks again.
+            let _ = self.arp.push(Outgoing::Request { own, target, to });
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod connection;
 mod egress;
 mod plan;
 
+use std::net::IpAddr;
+
 use crate::ConnId;
 use crate::arp::{self, Outgoing};
 use crate::input::syn_ack;
@@ -25,8 +27,8 @@ pub trait FrameSink {
     fn frame(&mut self, len: usize) -> Option<&mut [u8]>;
 
     /// The port fills in the TCP checksum of the last frame: its field holds the sum of the
-    /// pseudo-header. `l2` and `l3` are the bytes of the Ethernet and the IPv4 header. Only called
-    /// with `tx_checksum_offload`.
+    /// pseudo-header. `l2` and `l3` are the bytes of the Ethernet and the IP header: 20 for
+    /// IPv4, 40 for IPv6. Only called with `tx_checksum_offload`.
     fn checksum(&mut self, l2: usize, l3: usize);
 }
 
@@ -56,8 +58,10 @@ impl Stack {
     /// Tells the link where our addresses are (RFC 5227 §2.3).
     pub fn announce(&mut self) {
         for own in &self.settings.addresses {
-            // Should the queue be full, neighbours ask.
-            let _ = self.arp.push(Outgoing::Announcement { own: own.addr });
+            if let IpAddr::V4(own) = own.addr {
+                // Should the queue be full, neighbours ask.
+                let _ = self.arp.push(Outgoing::Announcement { own });
+            }
         }
     }
 

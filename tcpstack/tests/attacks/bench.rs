@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, Features, FrameSink, Ipv4Cidr, Limits, RxFrame, Stack, StackConfig,
-    StackCounters, Steering, Timers,
+    ConnId, Event, Features, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, StackCounters,
+    Steering, Timers,
 };
 
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -202,8 +202,9 @@ pub(crate) fn config() -> StackConfig {
     StackConfig {
         mac: OWN_MAC,
         mtu: 1_500,
-        addresses: vec![Ipv4Cidr { addr: OWN, prefix: 24 }],
+        addresses: vec![IpCidr::new(OWN, 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: vec![9, PORT],
         limits: Limits {
             connections: 64,
@@ -234,7 +235,7 @@ impl Bench {
     /// A stack that knows its peer's MAC address.
     pub(crate) fn with(config: StackConfig) -> Self {
         let mut stack = Stack::new(config).expect("a small stack fits");
-        stack.learn_neighbor(PEER, PEER_MAC);
+        stack.learn_neighbor(PEER.into(), PEER_MAC);
         Self {
             stack,
             now_ns: 1_000 * MS,

@@ -4,7 +4,7 @@
 //! own are not their own judge. Sequence numbers are relative: 0 is the SYN of whoever sends.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -13,8 +13,8 @@ use smoltcp::wire::{
 };
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, FrameSink, Ipv4Cidr, Limits, RxFrame, Stack, StackConfig, StackCounters,
-    Steering, Timers,
+    ConnId, Event, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, StackCounters, Steering,
+    Timers,
 };
 
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -112,8 +112,9 @@ pub(crate) fn config() -> StackConfig {
     StackConfig {
         mac: OWN_MAC,
         mtu: 1_500,
-        addresses: vec![Ipv4Cidr { addr: OWN, prefix: 24 }],
+        addresses: vec![IpCidr::new(OWN, 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: vec![9, PORT],
         limits: Limits {
             connections: 4,
@@ -144,7 +145,7 @@ impl Bench {
     /// A stack that knows its peer's MAC address.
     pub(crate) fn with(config: StackConfig) -> Self {
         let mut stack = Stack::new(config).expect("a small stack fits");
-        stack.learn_neighbor(PEER, PEER_MAC);
+        stack.learn_neighbor(PEER.into(), PEER_MAC);
         Self {
             stack,
             now_ns: 1_000 * MS,
@@ -189,7 +190,7 @@ impl Bench {
     }
 
     pub(crate) fn connect(&mut self) -> ConnId {
-        let remote = SocketAddrV4::new(PEER, self.peer_port);
+        let remote = SocketAddr::new(PEER.into(), self.peer_port);
         let conn = self.stack.connect(self.now_ns, remote).expect("room");
         self.own_port = self.stack.local(conn).expect("there").port();
         self.turn();

@@ -1,6 +1,6 @@
 //! Below TCP: ARP (RFC 826), ICMP echo (RFC 792), and what is dropped on the way up.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -51,7 +51,7 @@ fn stranger() -> Bench {
 fn arp_request_for_us_is_answered_and_its_sender_remembered() {
     let mut bench = stranger();
     bench.receive_frames(&[arp(ArpOperation::Request, (PEER, PEER_MAC), OWN)]);
-    assert_eq!(bench.events, [Event::Neighbor { ip: PEER, mac: PEER_MAC }]);
+    assert_eq!(bench.events, [Event::Neighbor { ip: PEER.into(), mac: PEER_MAC }]);
     let reply = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Reply,
         source_hardware_addr: EthernetAddress(OWN_MAC),
@@ -138,8 +138,7 @@ fn unanswered_question_is_asked_again_with_every_retransmission() {
 #[test]
 fn peers_that_cannot_be_are_refused() {
     let mut bench = stranger();
-    let mut connect =
-        |ip: [u8; 4], port| bench.stack.connect(0, SocketAddrV4::new(Ipv4Addr::from(ip), port));
+    let mut connect = |ip: [u8; 4], port| bench.stack.connect(0, SocketAddr::new(ip.into(), port));
     for ip in [[10, 0, 0, 1], [0, 0, 0, 0], [224, 0, 0, 1], [255; 4], [192, 0, 2, 1]] {
         assert_eq!(connect(ip, 80), Err(ConnectError::Unreachable), "{ip:?}");
     }

@@ -1,7 +1,7 @@
 //! One host: a stack, a stand-in for the timer wheel, and a program on each connection.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tcpstack::{CloseReason, ConnId, Event, FrameSink, RxFrame, Stack};
 
@@ -12,7 +12,7 @@ pub(crate) struct Host {
     pub(crate) stack: Stack,
     pub(crate) programs: HashMap<ConnId, Program>,
     /// How connections ended, by their client's address.
-    pub(crate) ended: HashMap<SocketAddrV4, (CloseReason, Program)>,
+    pub(crate) ended: HashMap<SocketAddr, (CloseReason, Program)>,
     random: fastrand::Rng,
     run: u64,
     octets_max: usize,
@@ -38,7 +38,7 @@ impl Host {
         }
     }
 
-    pub(crate) fn connect(&mut self, now_ns: u64, remote: SocketAddrV4) {
+    pub(crate) fn connect(&mut self, now_ns: u64, remote: SocketAddr) {
         let conn = self.stack.connect(now_ns, remote).expect("room for a connection");
         let client = self.stack.local(conn).expect("there");
         let script = Script::of(self.run, client, self.octets_max);

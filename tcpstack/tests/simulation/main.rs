@@ -7,12 +7,12 @@ mod host;
 mod link;
 mod program;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use host::Host;
 use link::{Impairment, Link};
 use superpage::{Placement, TierPolicy};
-use tcpstack::{Ipv4Cidr, Limits, Stack, StackConfig, Steering, Timers};
+use tcpstack::{IpCidr, Limits, Stack, StackConfig, Steering, Timers};
 
 const PORT: u16 = 7;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -56,8 +56,9 @@ fn stack(seed: u64, last: u8, address: Ipv4Addr, limits: Limits) -> Stack {
     let config = StackConfig {
         mac: [2, 0, 0, 0, 0, last],
         mtu: 1_500,
-        addresses: vec![Ipv4Cidr { addr: address, prefix: 24 }],
+        addresses: vec![IpCidr::new(address, 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: vec![PORT],
         limits,
         timers: Timers {
@@ -92,7 +93,7 @@ fn run(seed: u64, plan: Plan) {
     let mut left = plan.connections;
     while left > 0 || !client.programs.is_empty() {
         if left > 0 && random.u8(..4) == 0 {
-            client.connect(now_ns, SocketAddrV4::new(SERVER, PORT));
+            client.connect(now_ns, SocketAddr::new(SERVER.into(), PORT));
             left -= 1;
         }
         client.turn(now_ns, &mut back, &mut there);

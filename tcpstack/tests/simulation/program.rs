@@ -1,7 +1,7 @@
 //! What the application at one end of a connection does: send a known stream, check the peer's,
 //! and close in a given order.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 /// Which end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,12 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn of(run: u64, client: SocketAddrV4, octets_max: usize) -> Self {
-        let seed = run ^ u64::from(u32::from(*client.ip())) << 16 ^ u64::from(client.port());
+    pub(crate) fn of(run: u64, client: SocketAddr, octets_max: usize) -> Self {
+        let ip_bits = match client.ip() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => ip.to_bits() as u64,
+        };
+        let seed = run ^ ip_bits << 16 ^ u64::from(client.port());
         let mut random = fastrand::Rng::with_seed(seed);
         let mut octets = || match random.u8(..4) {
             0 => 0,

@@ -1,7 +1,7 @@
 //! Our stack, as the host on this end of the wire, with an application on it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tcpstack::{ConnId, Event, FrameSink, RxFrame, Stack};
 
@@ -29,7 +29,7 @@ impl Host {
         Host { stack, application, deadlines: BTreeMap::new(), peer_closed: Vec::new() }
     }
 
-    pub(crate) fn connect(&mut self, now_ns: u64, remote: SocketAddrV4) {
+    pub(crate) fn connect(&mut self, now_ns: u64, remote: SocketAddr) {
         self.stack.connect(now_ns, remote).expect("an empty stack has room");
         self.settle(now_ns, &[]);
     }

@@ -7,13 +7,13 @@ mod host;
 mod link;
 mod peer;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use host::{Application, Host};
 use link::{Impairment, Link};
 use peer::Peer;
 use smoltcp::socket::tcp::State;
-use tcpstack::{Ipv4Cidr, Limits, Stack, StackConfig, Steering, Timers};
+use tcpstack::{IpCidr, Limits, Stack, StackConfig, Steering, Timers};
 
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -94,8 +94,9 @@ fn stack(seed: u64) -> Stack {
     let config = StackConfig {
         mac: OUR_MAC,
         mtu: 1500,
-        addresses: vec![Ipv4Cidr { addr: OUR_ADDRESS, prefix: 24 }],
+        addresses: vec![IpCidr::new(OUR_ADDRESS, 24)],
         gateway: None,
+        gateway_ipv6: None,
         listeners: vec![PORT],
         limits: Limits {
             connections: 16,
@@ -129,7 +130,7 @@ fn peer_connects(seed: u64, impairment: Impairment, len: usize) {
     println!("seed {seed} {impairment:?} {len} bytes, smoltcp connects");
     let payload = payload(seed, len);
     let mut world = World::new(seed, impairment, Application::Echo);
-    world.peer.connect(SocketAddrV4::new(OUR_ADDRESS, PORT), 49_152);
+    world.peer.connect(SocketAddr::new(OUR_ADDRESS.into(), PORT), 49_152);
     let (mut sent, mut received) = (0, Vec::new());
     world.run(|peer| {
         let socket = peer.socket();
@@ -159,7 +160,7 @@ fn we_connect(seed: u64, impairment: Impairment, len: usize) {
     let client = Application::Client { payload: payload.clone(), sent: 0, received: Vec::new() };
     let mut world = World::new(seed, impairment, client);
     world.peer.listen(PORT);
-    world.ours.connect(0, SocketAddrV4::new(PEER_ADDRESS, PORT));
+    world.ours.connect(0, SocketAddr::new(PEER_ADDRESS.into(), PORT));
     let mut held = Vec::new();
     world.run(|peer| {
         let socket = peer.socket();

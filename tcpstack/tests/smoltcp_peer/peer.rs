@@ -1,7 +1,7 @@
 //! smoltcp's whole stack, as a host on the other end of the wire.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -34,7 +34,7 @@ impl Peer {
         Peer { wire, interface, sockets, handle }
     }
 
-    pub(crate) fn connect(&mut self, remote: SocketAddrV4, local_port: u16) {
+    pub(crate) fn connect(&mut self, remote: SocketAddr, local_port: u16) {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.handle);
         socket.connect(self.interface.context(), remote, local_port).expect("a closed socket");
     }

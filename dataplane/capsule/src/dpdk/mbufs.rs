@@ -266,6 +266,7 @@ impl TxMbufs {
             TxChecksum::Ipv4Only { l2, l3 } => (sys::SHIM_TX_CHECKSUM_IPV4, l2, l3),
             TxChecksum::Ipv4Tcp { l2, l3 } => (sys::SHIM_TX_CHECKSUM_IPV4_TCP, l2, l3),
             TxChecksum::TcpOverIpv4 { l2, l3 } => (sys::SHIM_TX_CHECKSUM_TCP_IPV4, l2, l3),
+            TxChecksum::TcpOverIpv6 { l2, l3 } => (sys::SHIM_TX_CHECKSUM_TCP_IPV6, l2, l3),
         };
         frame.checksum = kind;
         // The headers lie within the frame, whose length is that of a 16-bit buffer.
