@@ -51,7 +51,7 @@ impl Stack {
         let limit_ms = u64::from(self.settings.timers.connect_timeout_ms);
         tcb.state_due_ns = now_ns + limit_ms * NS_PER_MS;
         tcb.set(flag::OUTPUT);
-        let conn = self.begin(tcb);
+        let conn = self.begin(now_ns, tcb);
         self.table.insert(self.hasher.hash(&key), Entry::Connection(conn));
         self.counters.tcp_connect += 1;
         self.settle(conn);

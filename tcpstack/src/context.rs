@@ -9,6 +9,7 @@ use crate::flight::{Flight, FlightPool};
 use crate::segment::Header;
 use crate::settings::{NS_PER_MS, Settings, milliseconds};
 use crate::tcb::{STATES, State, Tcb, flag};
+use crate::trace::Trace;
 use crate::{ConnId, reassembly, sack};
 
 /// Borrowed from the stack for one segment, timer or call.
@@ -23,6 +24,7 @@ pub(crate) struct Context<'a> {
     /// Connections by state.
     pub(crate) states: &'a mut [u32; STATES],
     pub(crate) events: &'a mut EventQueue,
+    pub(crate) trace: &'a mut Trace,
 }
 
 /// What becomes of a connection after a segment, a timer or a call. The stack carries it out.
@@ -53,6 +55,14 @@ impl From<Drop> for Refusal {
 
 impl Context<'_> {
     pub(crate) fn set_state(&mut self, tcb: &mut Tcb, state: State) {
+        if tcb.state() != state {
+            self.trace.transition(self.now_ns, tcb.spot(self.conn), tcb.state(), state);
+        }
+        self.count_as(tcb, state);
+    }
+
+    /// As [`Self::set_state`], for an end that was noted already.
+    pub(crate) fn count_as(&mut self, tcb: &mut Tcb, state: State) {
         self.states[usize::from(tcb.state)] -= 1;
         self.states[state as usize] += 1;
         tcb.state = state as u8;

@@ -189,6 +189,8 @@ counters! {
         tcp_time_wait_reused: entries,
         /// Times output waited because no flight was free.
         tcp_flight_wait: waits,
+        /// Dropped segments left out of the trace, because there were too many at once.
+        trace_skipped: records,
     }
 }
 
@@ -235,8 +237,16 @@ macro_rules! drops {
     ($($reason:ident => $field:ident,)+) => {
         /// Why a frame was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
         pub(crate) enum Drop {
             $($reason,)+
+        }
+
+        impl Drop {
+            /// Name of the counter of the reason with this code.
+            pub(crate) fn name_of(code: u8) -> &'static str {
+                [$(stringify!($field),)+].get(usize::from(code)).copied().unwrap_or("unknown")
+            }
         }
 
         impl StackCounters {

@@ -45,7 +45,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters` |
+//! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
 //! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
@@ -135,11 +135,13 @@ mod send_buffer;
 mod seq;
 mod settings;
 mod stack;
+mod status;
 mod steering;
 mod syn_table;
 mod tcb;
 mod time_wait;
 mod timers;
+mod trace;
 mod window;
 
 pub use calls::ConnectError;
@@ -153,8 +155,10 @@ pub use input::RxFrame;
 pub use ip::IpCidr;
 pub use output::FrameSink;
 pub use stack::Stack;
+pub use status::{ConnectionStatus, TcbStatus};
 pub use steering::{MICROSOFT_KEY, Steering};
 pub use tcb::State;
+pub use trace::{TraceEntry, Traced};
 
 /// A connection's number: the index of its TCB. It is the connection's until `Event::Closed`.
 pub type ConnId = u32;

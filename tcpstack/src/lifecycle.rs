@@ -60,9 +60,13 @@ impl Stack {
     }
 
     /// Makes a connection of a new TCB. The caller has made sure that there is room.
-    pub(crate) fn begin(&mut self, tcb: Tcb) -> ConnId {
+    pub(crate) fn begin(&mut self, now_ns: u64, tcb: Tcb) -> ConnId {
         self.states[usize::from(tcb.state)] += 1;
-        self.tcbs.insert(tcb).expect("room was checked for")
+        let conn = self.tcbs.insert(tcb).expect("room was checked for");
+        let is_passive = tcb.state() == State::Established;
+        let from = if is_passive { State::SynReceived } else { State::Closed };
+        self.trace.transition(now_ns, tcb.spot(conn), from, tcb.state());
+        conn
     }
 
     /// Carries out what was decided about a connection.
@@ -94,10 +98,16 @@ impl Stack {
 
     /// The connection is over: everything but the TCB is given back at once.
     pub(crate) fn end(&mut self, now_ns: u64, conn: ConnId, reason: CloseReason, reset: bool) {
+        let Some((tcb, context)) = self.connection(now_ns, conn) else { return };
+        context.trace.transition(now_ns, tcb.spot(conn), tcb.state(), State::Closed);
+        self.release(now_ns, conn, reason, reset);
+    }
+
+    fn release(&mut self, now_ns: u64, conn: ConnId, reason: CloseReason, reset: bool) {
         let Some((tcb, mut context)) = self.connection(now_ns, conn) else { return };
         let was = tcb.state();
         context.release_all(tcb);
-        context.set_state(tcb, State::Closed);
+        context.count_as(tcb, State::Closed);
         let counters = &mut *context.counters;
         *match reason {
             _ if was == State::SynSent => &mut counters.tcp_connect_failed,
@@ -131,8 +141,9 @@ impl Stack {
             timestamps: u32::from(tcb.has(flag::TIMESTAMPS)),
             ..superpage::Record::zeroed()
         };
+        self.trace.transition(now_ns, tcb.spot(conn), tcb.state(), State::TimeWait);
         self.answer(acknowledge(&entry, timestamp));
-        self.end(now_ns, conn, CloseReason::Finished, false);
+        self.release(now_ns, conn, CloseReason::Finished, false);
         if self.settings.limits.time_wait_entries == 0 {
             return;
         }

@@ -25,6 +25,7 @@ use crate::steering::Steering;
 use crate::syn_table::SynTable;
 use crate::tcb::{ByRearm, STATES, State, Tcb};
 use crate::time_wait::TimeWaitTable;
+use crate::trace::Trace;
 use crate::{BURST_FRAMES_MAX, ConnId};
 
 /// TCP/IP of one shard. The crate's documentation has the order of calls.
@@ -54,6 +55,7 @@ pub struct Stack {
     pub(crate) ports: Ports,
     /// No connection is accepted any more.
     pub(crate) refuses_new: bool,
+    pub(crate) trace: Trace,
     /// The segments of the burst at hand.
     pub(crate) segments: Vec<Segment>,
     /// The connection whose end was reported last: its TCB is still there.
@@ -109,6 +111,7 @@ impl Stack {
             cookies: Cookies::new(&config.secret),
             ports: Ports::new(&config.secret),
             refuses_new: false,
+            trace: region("trace", Trace::create(placement))?,
             segments: Vec::with_capacity(BURST_FRAMES_MAX),
             reported: None,
             now_ns: 0,
@@ -157,6 +160,7 @@ impl Stack {
             ("flights", self.flights.tier(), self.flights.region_bytes()),
             ("chunks", self.chunks.tier(), self.chunks.region_bytes()),
             ("neighbors", self.neighbors.tier(), self.neighbors.region_bytes()),
+            ("trace", self.trace.tier(), self.trace.region_bytes()),
         ]
     }
 
@@ -176,6 +180,7 @@ impl Stack {
             counters: &mut self.counters,
             states: &mut self.states,
             events: &mut self.events,
+            trace: &mut self.trace,
         };
         Some((tcb, context))
     }

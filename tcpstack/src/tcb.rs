@@ -15,9 +15,11 @@
 
 use superpage::{NIL, record};
 
+use crate::ConnId;
 use crate::flow::FlowKey;
 use crate::list::{Linked, Links};
 use crate::seq::SeqNum;
+use crate::trace::Spot;
 
 record! {
     /// One connection. Three cache lines: what every segment needs, what data in transit needs,
@@ -171,6 +173,28 @@ impl State {
         Self::TimeWait,
     ];
 
+    /// The state with this code; one that no state has counts as CLOSED.
+    pub(crate) fn from_code(code: u8) -> Self {
+        Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Closed)
+    }
+
+    /// The state's name, as RFC 9293 §3.3.2 writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "CLOSED",
+            Self::SynSent => "SYN-SENT",
+            Self::SynReceived => "SYN-RECEIVED",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait1 => "FIN-WAIT-1",
+            Self::FinWait2 => "FIN-WAIT-2",
+            Self::CloseWait => "CLOSE-WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST-ACK",
+            Self::TimeWait => "TIME-WAIT",
+        }
+    }
+
     /// Whether the application may still queue data.
     pub(crate) const fn may_send(self) -> bool {
         matches!(self, Self::SynSent | Self::SynReceived | Self::Established | Self::CloseWait)
@@ -255,7 +279,7 @@ impl Tcb {
     }
 
     pub(crate) fn state(&self) -> State {
-        State::ALL[usize::from(self.state)]
+        State::from_code(self.state)
     }
 
     pub(crate) fn has(&self, flags: u32) -> bool {
@@ -289,6 +313,11 @@ impl Tcb {
     pub(crate) fn has_unsent(&self) -> bool {
         let end = self.snd_end() + u32::from(self.state().fin_pending());
         self.state() >= State::Established && self.snd_nxt.before(end)
+    }
+
+    /// Where the connection is in its streams, for the trace.
+    pub(crate) fn spot(&self, conn: ConnId) -> Spot {
+        Spot { conn, key: self.key, seq: self.rcv_nxt, ack: self.snd_nxt }
     }
 
     /// RCV.WND: octets the peer may still send.

@@ -47,6 +47,7 @@ impl Stack {
     /// that wait for chunks. Looks at no more than about `budget` of them.
     pub fn expire(&mut self, now_ns: u64, budget: usize) {
         self.now_ns = now_ns;
+        self.trace.new_round();
         for _ in 0..budget {
             match self.syns.next_due(now_ns) {
                 Some(Due::Repeated) => self.counters.tcp_syn_ack_retransmitted += 1,
@@ -187,6 +188,7 @@ fn on_retransmission_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
     flight.send_next = una;
     tcb.ssthresh = flight.congestion.ssthresh();
     context.counters.tcp_timeout += 1;
+    context.trace.timed_out(context.now_ns, tcb.spot(context.conn), tcb.state());
     tcb.set(flag::OUTPUT);
     Then::GoOn
 }

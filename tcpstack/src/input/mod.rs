@@ -16,12 +16,15 @@ mod text;
 
 pub(crate) use syn_received::{syn_ack, syn_window};
 
+use superpage::NIL;
+
 use crate::counters::Drop;
 use crate::flow_table::Entry;
 use crate::segment::Segment;
 use crate::stack::Stack;
 use crate::tcb::{Place, State};
 use crate::time_wait::{self, OnTimeWait};
+use crate::trace::Spot;
 use crate::{BURST_FRAMES_MAX, ConnId, lifecycle};
 
 /// A received frame.
@@ -51,9 +54,25 @@ impl Stack {
             let bytes = frames[usize::from(segment.frame)].bytes;
             let octets = &bytes[start..start + usize::from(segment.octets)];
             let verdict = self.segment_arrives(now_ns, segment, found, octets);
+            if let Err(reason) = verdict {
+                self.trace_drop(now_ns, segment, reason);
+            }
             self.counters.verdict(verdict);
         }
         self.segments = segments;
+    }
+
+    /// Notes a dropped segment with the connection it would have been for.
+    fn trace_drop(&mut self, now_ns: u64, segment: &Segment, reason: Drop) {
+        let conn = match self.table.find(segment.hash, |entry| self.is_for(segment, entry)) {
+            Some(Entry::Connection(conn)) => conn,
+            _ => NIL,
+        };
+        let spot = Spot { conn, key: segment.key, seq: segment.seq, ack: segment.ack };
+        let (control, octets) = (segment.control, segment.octets);
+        if !self.trace.dropped(now_ns, spot, control, octets, reason) {
+            self.counters.trace_skipped += 1;
+        }
     }
 
     /// First stage: everything up to TCP's header. What is not TCP is done with here.

@@ -1,5 +1,7 @@
 //! Passive opens: from a SYN to an entry, from its last ACK to a connection.
 
+use superpage::NIL;
+
 use super::listen::{OnListen, on_listen};
 use super::syn_received::{OnSynReceived, on_syn_received, syn_ack, syn_window};
 use crate::ConnId;
@@ -17,6 +19,7 @@ use crate::settings::{default_mss, ts_age};
 use crate::stack::Stack;
 use crate::syn_table::{NO_SHIFT, SynEntry};
 use crate::tcb::{State, Tcb, flag};
+use crate::trace::Spot;
 
 impl Stack {
     /// A segment for which there is nothing in the flow table.
@@ -108,6 +111,8 @@ impl Stack {
         };
         self.table.insert(segment.hash, Entry::Syn(index));
         self.counters.tcp_syn_received += 1;
+        let spot = Spot { conn: NIL, key: segment.key, seq: segment.seq + 1, ack: iss };
+        self.trace.transition(self.now_ns, spot, State::Closed, State::SynReceived);
         Ok(())
     }
 
@@ -252,7 +257,7 @@ impl Stack {
             let estimate = none.with_sample(now_ns.saturating_sub(sent_ns));
             (tcb.srtt_us, tcb.rttvar_us) = (estimate.srtt_us, estimate.rttvar_us);
         }
-        let conn = self.begin(tcb);
+        let conn = self.begin(now_ns, tcb);
         self.counters.tcp_accepted += 1;
         if let Some((tcb, mut context)) = self.connection(now_ns, conn) {
             debug_assert_eq!(tcb.state(), State::Established);
