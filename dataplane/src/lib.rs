@@ -28,6 +28,7 @@
 //! | [`peers`], `inbox` | what shards tell each other |
 //! | [`idle`] | spinning and sleeping |
 //! | [`drain`] | the clean stop |
+//! | [`desk`] | questions about connections and the trace, answered a bounded part a round |
 //! | [`stopwatch`] | cycles by stage |
 //! | [`catalogue`], [`publish`] | metrics: described once, published every millisecond |
 //! | [`process`] | once before and after the shards turn: arguments, EAL, threads, signals, socket |
@@ -38,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+pub mod desk;
 pub mod drain;
 pub mod idle;
 pub mod impaired;

@@ -7,6 +7,7 @@ pub mod args;
 mod configure;
 mod eal_args;
 mod host;
+mod inquiry;
 mod link;
 mod log;
 mod run_dir;

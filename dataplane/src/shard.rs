@@ -17,6 +17,7 @@ use nix::sys::time::TimeSpec;
 use superpage::{Arena, Placement, RegionError, Tier};
 use tcpstack::{Stack, StackConfig, StackError, Steering};
 
+use crate::desk::Desk;
 use crate::drain::{Phase, StopSwitch};
 use crate::idle::{Idle, IdlePolicy};
 use crate::impaired::Impaired;
@@ -77,6 +78,7 @@ pub struct Shard {
     pub(crate) clock: Clock,
     pub(crate) housekeeping_due_ns: u64,
     pub(crate) publisher: Option<Publisher>,
+    pub(crate) desk: Option<Desk>,
     pub(crate) stop: Arc<StopSwitch>,
     pub(crate) phase: Phase,
     idle: Idle,
@@ -142,6 +144,7 @@ impl Shard {
             clock,
             housekeeping_due_ns: now_ns,
             publisher: None,
+            desk: None,
             stop,
             phase: Phase::Running,
             idle: Idle::new(config.idle),
@@ -152,6 +155,11 @@ impl Shard {
     /// From now on housekeeping publishes the shard's counters there.
     pub fn publish_to(&mut self, publisher: Publisher) {
         self.publisher = Some(publisher);
+    }
+
+    /// From now on housekeeping answers the questions that come there.
+    pub fn sit_at(&mut self, desk: Desk) {
+        self.desk = Some(desk);
     }
 
     /// Tells the link where our addresses are (gratuitous ARP), with the next turn.

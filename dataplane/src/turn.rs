@@ -119,6 +119,9 @@ impl Shard {
         self.engine.applications.broker_mut().tick(now_ns);
         self.engine.settle(now_ns);
         drain::step(self, now_ns);
+        if let Some(desk) = &mut self.desk {
+            desk.step(&self.engine.stack);
+        }
         if let Some(mut publisher) = self.publisher.take() {
             publisher.publish(self, now_ns);
             self.publisher = Some(publisher);

@@ -28,6 +28,10 @@ pub const SYN_ENTRY_BYTES: u64 = 64;
 pub const TIME_WAIT_ENTRY_BYTES: u64 = 64;
 /// A link-layer neighbour.
 pub const NEIGHBOR_BYTES: u64 = 48;
+/// A record of the trace.
+pub const TRACE_RECORD_BYTES: u64 = 48;
+/// Records of a shard's trace.
+pub const TRACE_RECORDS: u64 = 4_096;
 /// An entry of the shard's timer wheel.
 pub const TIMER_BYTES: u64 = 16;
 /// Entries that a wheel has for its slots.

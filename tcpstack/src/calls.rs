@@ -238,6 +238,12 @@ impl Stack {
         self.tcbs.get(conn).map(Tcb::state)
     }
 
+    /// Connections there can be: their numbers are smaller.
+    #[must_use]
+    pub fn connections_max(&self) -> u32 {
+        self.tcbs.capacity()
+    }
+
     /// Connections with a TCB, those included whose end was not reported yet.
     #[must_use]
     pub fn open_connections(&self) -> u32 {

@@ -32,6 +32,8 @@ mod sync;
 mod word;
 
 #[cfg(not(loom))]
+pub use link::inquiry::{self, Filter, Question, Subject};
+#[cfg(not(loom))]
 pub use link::{
     AttachError, CatalogueError, Command, Kind, LinkClient, LinkError, LinkServer, LinkSpec,
     NotInControl, ShardPage, Slot, State, hello, listen,

@@ -14,12 +14,14 @@
 //! | `server` | the dataplane's side |
 //! | `client` | the control plane's side |
 //! | `socket` | listening, and passing the files over |
+//! | [`inquiry`] | questions about connections and the trace |
 //!
 //! Pages are the same on both sides of a version only when `layout`'s version is: a client refuses
 //! any other.
 
 mod catalogue;
 mod client;
+pub mod inquiry;
 mod layout;
 mod memory;
 mod server;

@@ -14,6 +14,8 @@ use nix::unistd::geteuid;
 
 use super::log;
 use super::run_dir::RunDir;
+use super::inquiry::Inquiries;
+use crate::desk::desk;
 use crate::publish::{PortBoard, Publisher, catalogue};
 use crate::shard::Shard;
 
@@ -52,6 +54,11 @@ impl Link {
             let regions = shard.regions();
             shard.publish_to(Publisher::new(page, slots, board, &regions));
         }
+        let inquiries = Inquiries::open(shards.iter_mut().map(|shard| {
+            let (desk, clerk) = desk();
+            shard.sit_at(desk);
+            clerk
+        }))?;
         let server = Arc::new(server);
         leave_last_words(Arc::clone(&server));
         let listener = run_dir.listen()?;
@@ -59,7 +66,7 @@ impl Link {
         // It ends with the process: it holds nothing that must be given back in an order.
         thread::Builder::new()
             .name("link".to_owned())
-            .spawn(move || greet_all(&listener, &greeter))
+            .spawn(move || greet_all(&listener, &greeter, &inquiries))
             .context("starting the link's thread")?;
         Ok(Link { server })
     }
@@ -96,11 +103,11 @@ fn leave_last_words(server: Arc<LinkServer>) {
     }));
 }
 
-fn greet_all(listener: &UnixListener, server: &LinkServer) {
+fn greet_all(listener: &UnixListener, server: &LinkServer, inquiries: &Inquiries) {
     let mut generation = server.generation();
     for stream in listener.incoming() {
         let greeted = match stream {
-            Ok(stream) => greet(&stream, server),
+            Ok(stream) => greet(stream, server, inquiries),
             Err(error) => {
                 thread::sleep(ACCEPT_RETRY);
                 Err(error.into())
@@ -117,11 +124,14 @@ fn greet_all(listener: &UnixListener, server: &LinkServer) {
     }
 }
 
-/// Hands the link over to a process of the same user, or of root.
-fn greet(stream: &UnixStream, server: &LinkServer) -> Result<()> {
-    let peer = getsockopt(stream, PeerCredentials).context("asking who it is")?;
+/// Hands the link over to a process of the same user, or of root; a question of theirs is passed on.
+fn greet(stream: UnixStream, server: &LinkServer, inquiries: &Inquiries) -> Result<()> {
+    let peer = getsockopt(&stream, PeerCredentials).context("asking who it is")?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         anyhow::bail!("process {} of user {} is not allowed to", peer.pid(), peer.uid());
     }
-    Ok(corelink::hello(stream, server)?)
+    match corelink::hello(&stream, server)? {
+        Some(question) => inquiries.pass_on(stream, question),
+        None => Ok(()),
+    }
 }

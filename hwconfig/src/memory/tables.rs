@@ -141,6 +141,8 @@ impl Sum<'_> {
         let table = region("neighbors", Container::Array, neighbors, NEIGHBOR_BYTES);
         let why = "memory.neighbors: every shard knows all of them";
         self.add(Owner::Tcp, "neighbours", neighbors, [table], why);
+        let ring = region("trace", Container::Array, TRACE_RECORDS, TRACE_RECORD_BYTES);
+        self.add(Owner::Tcp, "trace", TRACE_RECORDS, [ring], "the last transitions and drops");
     }
 
     fn connections_of_mqtt(&mut self) {

@@ -14,6 +14,7 @@ use nix::sys::socket::{
 };
 
 use super::client::AttachError;
+use super::inquiry::{QUESTION_BYTES, Question};
 use super::layout;
 use super::server::LinkServer;
 
@@ -47,6 +48,8 @@ pub(super) enum Role {
     Control,
     /// Reads only.
     Observer,
+    /// Asks the shards something.
+    Inquirer,
 }
 
 impl Role {
@@ -54,18 +57,20 @@ impl Role {
         match self {
             Self::Control => b'c',
             Self::Observer => b'o',
+            Self::Inquirer => b'i',
         }
     }
 }
 
 /// Greets somebody who has connected: gives an observer the page, and a control plane a command slot
-/// of its own as well. From then on commands of an earlier control plane are not heard.
+/// of its own as well. From then on commands of an earlier control plane are not heard. Who has a
+/// question is not greeted: the question is returned, to be answered.
 ///
 /// Takes at most half a second, which only who says nothing after connecting can make it last.
 ///
 /// # Errors
 /// When the other side does not say what it wants, or does not take the greeting; or memory is short.
-pub fn hello(stream: &UnixStream, server: &LinkServer) -> io::Result<()> {
+pub fn hello(stream: &UnixStream, server: &LinkServer) -> io::Result<Option<Question>> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
@@ -77,6 +82,12 @@ pub fn hello(stream: &UnixStream, server: &LinkServer) -> io::Result<()> {
             (generation, Some(slot))
         }
         code if code == Role::Observer.code() => (server.generation(), None),
+        code if code == Role::Inquirer.code() => {
+            let mut question = [0; QUESTION_BYTES];
+            (&mut &*stream).read_exact(&mut question)?;
+            let question = Question::decode(&question).ok_or(io::ErrorKind::InvalidData)?;
+            return Ok(Some(question));
+        }
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
 
@@ -96,7 +107,8 @@ pub fn hello(stream: &UnixStream, server: &LinkServer) -> io::Result<()> {
         None,
     )?;
     // A fresh connection has room for far more, so nothing is left as a rule.
-    (&mut &*stream).write_all(&greeting[sent..])
+    (&mut &*stream).write_all(&greeting[sent..])?;
+    Ok(None)
 }
 
 /// What a dataplane hands to a control plane.
