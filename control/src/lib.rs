@@ -9,6 +9,7 @@
 //! | `check` | what is wrong with a profile or this host, and the command that mends it |
 //! | `run` | `trunkline run`: lock, start or attach, watch, start again, stop or detach |
 //! | `operate` | `trunkline status` and `trunkline stop`, beside a running `run` |
+//! | `look` | `trunkline connections` and `trunkline trace`: questions to the shards |
 //! | `watch` | what is known about the dataplane right now: heartbeats, readiness, rates |
 //! | `metrics` | that knowledge and the shared page's counters in Prometheus' text format |
 //! | `http` | `/metrics`, `/healthz`, `/readyz` |
@@ -21,6 +22,7 @@
 mod check;
 mod cli;
 mod http;
+mod look;
 mod metrics;
 mod operate;
 mod procfs;
@@ -48,6 +50,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Status(args) => operate::status(&args),
+        Command::Connections(args) => look::connections(&args),
+        Command::Trace(args) => look::trace(&args),
         Command::Stop(args) => operate::stop(&args),
     }
 }

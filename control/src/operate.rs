@@ -50,7 +50,7 @@ pub(crate) fn stop(args: &StopArgs) -> ExitCode {
 }
 
 /// Loads the profile, attaches, and turns what comes out into an exit code.
-fn with_dataplane(
+pub(crate) fn with_dataplane(
     args: &ProfileArgs,
     act: impl FnOnce(&Profile, Option<LinkClient>) -> Result<bool, String>,
 ) -> ExitCode {

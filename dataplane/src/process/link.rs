@@ -12,9 +12,9 @@ use hwconfig::Profile;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
+use super::inquiry::Inquiries;
 use super::log;
 use super::run_dir::RunDir;
-use super::inquiry::Inquiries;
 use crate::desk::desk;
 use crate::publish::{PortBoard, Publisher, catalogue};
 use crate::shard::Shard;

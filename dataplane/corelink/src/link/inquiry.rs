@@ -176,11 +176,8 @@ mod tests {
 
     #[test]
     fn question_survives_the_socket() {
-        let filter = Filter {
-            peer: Some(IpAddr::from([10, 77, 0, 2])),
-            port: Some(1_883),
-            state: Some(3),
-        };
+        let filter =
+            Filter { peer: Some(IpAddr::from([10, 77, 0, 2])), port: Some(1_883), state: Some(3) };
         for subject in [
             Subject::Connections(filter),
             Subject::Trace(filter),
@@ -199,7 +196,8 @@ mod tests {
     #[test]
     fn filter_compares_addresses_and_either_port() {
         let mapped = |last| std::net::Ipv4Addr::new(10, 77, 0, last).to_ipv6_mapped().octets();
-        let filter = Filter { peer: Some(IpAddr::from([10, 77, 0, 2])), port: Some(7), state: None };
+        let filter =
+            Filter { peer: Some(IpAddr::from([10, 77, 0, 2])), port: Some(7), state: None };
         assert!(filter.takes(mapped(2), [7, 9]) && filter.takes(mapped(2), [9, 7]));
         assert!(!filter.takes(mapped(3), [7, 9]) && !filter.takes(mapped(2), [8, 9]));
         assert!(Filter::default().takes(mapped(3), [1, 2]));
