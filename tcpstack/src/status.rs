@@ -4,14 +4,14 @@
 //! handshake is done, and delivers urgent data in line, so that a TCB does not keep them.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use superpage::{counters, record};
 
-use crate::ConnId;
 use crate::settings::{NS_PER_MS, milliseconds};
 use crate::stack::Stack;
 use crate::tcb::{State, Tcb, flag};
+use crate::{ConnId, ip};
 
 counters! {
     /// The variables of a TCB. The help text of each begins with its name. Times are as long as they
@@ -136,7 +136,7 @@ fn suffix(unit: &str) -> &'static str {
 
 /// An end of a flow, as people write it.
 pub(crate) fn socket(address: [u8; 16], port: u16) -> SocketAddr {
-    SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port)
+    SocketAddr::new(ip::address(address), port)
 }
 
 impl Stack {
@@ -199,6 +199,6 @@ impl Stack {
 
     /// One of our addresses; IPv4 as `::ffff:a.b.c.d`.
     pub(crate) fn local_octets(&self, local: u16) -> [u8; 16] {
-        self.settings.address(local).to_ipv6_mapped().octets()
+        ip::octets(self.settings.address(local))
     }
 }
