@@ -176,11 +176,18 @@ fn on_duplicate_ack(tcb: &mut Tcb, context: &mut Context<'_>) {
 
 /// RFC 9293 §3.10.7.4, fifth step, ESTABLISHED: SND.WND, WL1 and WL2.
 fn update_window(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
-    let old = tcb.snd_wnd;
-    let is_newer = tcb.snd_wl1.before(segment.seq)
-        || (tcb.snd_wl1 == segment.seq && tcb.snd_wl2.at_or_before(segment.ack));
+    let (old, window) = (tcb.snd_wnd, u32::from(segment.window) << tcb.snd_shift);
+    // Of two segments that acknowledge the same, the one whose window does not even cover what is
+    // in flight is the older, overtaken on its way; unless the peer closes its window. A peer that
+    // goes back to send again numbers its acknowledgments anew, so SEG.SEQ alone does not tell.
+    let in_flight = tcb.snd_nxt.since(tcb.snd_una);
+    let is_plausible = window >= old.min(in_flight) || window == 0;
+    // What acknowledges more was sent later, even when it is numbered before what came since; and
+    // the window counts from SND.UNA, so that keeping the old one would move its right edge.
+    let is_newer =
+        tcb.snd_wl2.before(segment.ack) || (is_plausible && tcb.snd_wl1.at_or_before(segment.seq));
     if is_newer && segment.ack.at_or_after(tcb.snd_una) {
-        tcb.snd_wnd = u32::from(segment.window) << tcb.snd_shift;
+        tcb.snd_wnd = window;
         tcb.snd_wnd_max = tcb.snd_wnd_max.max(tcb.snd_wnd);
         (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);
         tcb.set(flag::OUTPUT);

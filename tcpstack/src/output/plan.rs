@@ -42,7 +42,9 @@ pub(super) fn plan(tcb: &Tcb, flight: &Flight) -> Plan {
         return Plan::Send(piece(tcb, tcb.snd_una, sliver.max(1), sliver == 0));
     }
     if flight.retransmit_first != 0 {
-        return Plan::Send(piece(tcb, tcb.snd_una, tcb.mss.into(), false));
+        // What was sent before, and no more: the peer's window may end there.
+        let sent = tcb.snd_nxt.since(tcb.snd_una).min(tcb.mss.into());
+        return Plan::Send(piece(tcb, tcb.snd_una, sent, false));
     }
     let next = flight.send_next;
     let end = tcb.snd_end();

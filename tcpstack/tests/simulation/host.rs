@@ -1,21 +1,21 @@
-//! One host: a stack, a stand-in for the timer wheel, and a program on each connection.
+//! Our stack as a host: a stand-in for the timer wheel, and a program on each connection.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 
-use tcpstack::{CloseReason, ConnId, Event, FrameSink, RxFrame, Stack};
+use tcpstack::{CloseReason, ConnId, Event, FrameSink, RxFrame, Stack, State};
 
-use crate::link::Link;
-use crate::program::{Ending, Program, Script, Side};
+use crate::link::Frame;
+use crate::program::{Applications, Habits, Program};
+use crate::wire::{self, End};
 
 pub(crate) struct Host {
     pub(crate) stack: Stack,
     pub(crate) programs: HashMap<ConnId, Program>,
-    /// How connections ended, by their client's address.
-    pub(crate) ended: HashMap<SocketAddr, (CloseReason, Program)>,
+    /// How connections ended.
+    pub(crate) ended: Vec<(CloseReason, Program)>,
+    end: End,
     random: fastrand::Rng,
-    run: u64,
-    octets_max: usize,
+    applications: Applications,
     wheel: BTreeSet<(u64, ConnId)>,
     armed: BTreeMap<ConnId, u64>,
     busy: BTreeSet<ConnId>,
@@ -23,14 +23,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(stack: Stack, run: u64, octets_max: usize) -> Self {
+    pub(crate) fn new(stack: Stack, end: End, run: u64, habits: Habits) -> Self {
         Self {
             stack,
             programs: HashMap::new(),
-            ended: HashMap::new(),
-            random: fastrand::Rng::with_seed(run),
-            run,
-            octets_max,
+            ended: Vec::new(),
+            end,
+            random: fastrand::Rng::with_seed(run ^ u64::from(end.0)),
+            applications: Applications::new(run, end.0, habits),
             wheel: BTreeSet::new(),
             armed: BTreeMap::new(),
             busy: BTreeSet::new(),
@@ -38,27 +38,39 @@ impl Host {
         }
     }
 
-    pub(crate) fn connect(&mut self, now_ns: u64, remote: SocketAddr) {
-        let conn = self.stack.connect(now_ns, remote).expect("room for a connection");
-        let client = self.stack.local(conn).expect("there");
-        let script = Script::of(self.run, client, self.octets_max);
-        self.programs.insert(conn, Program::new(Side::Client, script));
-        self.arm(conn);
+    /// The machine is switched off and on again: everything is forgotten.
+    pub(crate) fn restart(&mut self, stack: Stack) {
+        self.stack = stack;
+        self.programs.clear();
+        self.wheel.clear();
+        self.armed.clear();
+        self.busy.clear();
+    }
+
+    /// Whether a connection could be begun.
+    pub(crate) fn connect(&mut self, now_ns: u64) -> bool {
+        let Ok(conn) = wire::connect(&mut self.stack, now_ns, self.end.other()) else {
+            return false;
+        };
+        let known = self.programs.insert(conn, self.applications.begin());
+        assert!(known.is_none(), "connection {conn} is another's");
+        self.busy.insert(conn);
+        self.drain(now_ns, &[]);
+        true
     }
 
     /// One turn: frames, timers, programs, output.
-    pub(crate) fn turn(&mut self, now_ns: u64, incoming: &mut Link, outgoing: &mut Link) {
-        loop {
-            let count = self.random.usize(1..=64);
-            let burst: Vec<Vec<u8>> =
-                std::iter::from_fn(|| incoming.receive(now_ns)).take(count).collect();
-            if burst.is_empty() {
-                break;
-            }
-            let frames: Vec<RxFrame<'_>> =
-                burst.iter().map(|bytes| RxFrame { bytes, checksum_verified: false }).collect();
+    pub(crate) fn turn(&mut self, now_ns: u64, incoming: &[Frame]) -> Vec<Vec<u8>> {
+        let mut rest = incoming;
+        while !rest.is_empty() {
+            let (burst, later) = rest.split_at(self.random.usize(1..=64).min(rest.len()));
+            rest = later;
+            let frames: Vec<RxFrame<'_>> = burst
+                .iter()
+                .map(|frame| RxFrame { bytes: &frame.bytes, checksum_verified: false })
+                .collect();
             self.stack.input(now_ns, &frames);
-            self.drain(now_ns, &burst);
+            self.drain(now_ns, burst);
         }
         while let Some((at_ns, conn)) = self.wheel.first().copied().filter(|due| due.0 <= now_ns) {
             self.wheel.remove(&(at_ns, conn));
@@ -81,10 +93,9 @@ impl Host {
         let room = if self.random.u8(..8) == 0 { self.random.usize(..20) } else { usize::MAX };
         let mut sink = Sink { frames: Vec::new(), room };
         self.stack.output(now_ns, &mut sink);
-        for frame in sink.frames {
-            outgoing.send(now_ns, frame);
-        }
         self.drain(now_ns, &[]);
+        self.check_step();
+        sink.frames
     }
 
     pub(crate) fn next_ns(&self) -> Option<u64> {
@@ -94,17 +105,13 @@ impl Host {
         [output, tick, wheel, self.stack.next_expiry()].into_iter().flatten().min()
     }
 
-    fn drain(&mut self, now_ns: u64, burst: &[Vec<u8>]) {
+    fn drain(&mut self, now_ns: u64, burst: &[Frame]) {
         while let Some(event) = self.stack.poll_event() {
             self.on_event(now_ns, event, burst);
         }
         while let Some((conn, at_ns)) = self.stack.poll_rearm() {
             self.set_wheel(conn, at_ns);
         }
-    }
-
-    fn arm(&mut self, conn: ConnId) {
-        self.busy.insert(conn);
     }
 
     fn set_wheel(&mut self, conn: ConnId, at_ns: u64) {
@@ -114,36 +121,43 @@ impl Host {
         self.wheel.insert((at_ns, conn));
     }
 
-    fn on_event(&mut self, now_ns: u64, event: Event, burst: &[Vec<u8>]) {
+    fn program(&mut self, conn: ConnId) -> &mut Program {
+        self.programs.get_mut(&conn).expect("an event of a connection that was begun, not closed")
+    }
+
+    fn on_event(&mut self, now_ns: u64, event: Event, burst: &[Frame]) {
         match event {
             Event::Accepted { conn, .. } => {
-                let client = self.stack.peer(conn).expect("there");
-                let script = Script::of(self.run, client, self.octets_max);
-                self.programs.insert(conn, Program::new(Side::Server, script));
-                self.arm(conn);
+                let mut program = self.applications.begin();
+                program.connected = true;
+                let known = self.programs.insert(conn, program);
+                assert!(known.is_none(), "connection {conn} is another's");
+                self.busy.insert(conn);
             }
             Event::Data { conn, frame, start, len } => {
-                let octets = &burst[usize::from(frame)][usize::from(start)..][..usize::from(len)];
+                let bytes = &burst[usize::from(frame)].bytes;
+                let octets = &bytes[usize::from(start)..][..usize::from(len)];
                 let taken = self.take(now_ns, conn, octets);
                 self.stack.keep(conn, &octets[taken..]);
-                self.arm(conn);
+                self.busy.insert(conn);
             }
             Event::Connected { conn } => {
-                self.programs.get_mut(&conn).expect("known").connected = true;
-                self.arm(conn);
+                self.program(conn).connected = true;
+                self.busy.insert(conn);
             }
-            Event::Readable { conn } | Event::Writable { conn } => self.arm(conn),
+            Event::Readable { conn } | Event::Writable { conn } => {
+                self.program(conn);
+                self.busy.insert(conn);
+            }
             Event::PeerClosed { conn } => {
-                self.programs.get_mut(&conn).expect("known").peer_closed = true;
-                self.arm(conn);
+                let program = self.program(conn);
+                assert!(!program.peer_closed, "the peer closes once");
+                program.peer_closed = true;
+                self.busy.insert(conn);
             }
             Event::Closed { conn, reason } => {
-                let program = self.programs.remove(&conn).expect("known");
-                let client = match program.side {
-                    Side::Client => self.stack.local(conn),
-                    Side::Server => self.stack.peer(conn),
-                };
-                self.ended.insert(client.expect("there"), (reason, program));
+                let program = self.programs.remove(&conn).expect("closed once");
+                self.ended.push((reason, program));
                 self.busy.remove(&conn);
                 if let Some(at_ns) = self.armed.remove(&conn) {
                     self.wheel.remove(&(at_ns, conn));
@@ -155,15 +169,12 @@ impl Host {
 
     /// How much of fresh octets the program takes at once.
     fn take(&mut self, now_ns: u64, conn: ConnId, octets: &[u8]) -> usize {
-        let program = self.programs.get_mut(&conn).expect("known");
+        let program = self.programs.get_mut(&conn).expect("data of a connection that is open");
         if self.stack.backlog(conn) > 0 || program.sleeps_until_ns > now_ns {
             return 0;
         }
-        let taken = match self.random.u8(..4) {
-            0 => self.random.usize(..=octets.len()),
-            _ => octets.len(),
-        };
-        program.check(&octets[..taken]);
+        let taken = self.applications.taken_of(octets.len());
+        self.applications.check(program, &octets[..taken]);
         taken
     }
 
@@ -173,16 +184,14 @@ impl Host {
             return;
         };
         if program.sleeps_until_ns <= now_ns {
-            let mut octets = vec![0; self.random.usize(1..20_000)];
+            let mut octets = vec![0; self.applications.portion()];
             let count = self.stack.peek(conn, &mut octets);
-            program.check(&octets[..count]);
+            self.applications.check(program, &octets[..count]);
             self.stack.consume(conn, count);
-            if self.random.u8(..40) == 0 {
-                program.sleeps_until_ns = now_ns + 1_000_000 * self.random.u64(1..2_000);
-            }
+            self.applications.maybe_sleep(now_ns, program);
         }
-        if program.sendable() > 0 {
-            let octets = program.next_octets(program.sendable().min(self.random.usize(1..30_000)));
+        if !program.has_sent_all() {
+            let octets = program.next_octets(self.applications.portion());
             program.sent += self.stack.send(now_ns, conn, &octets);
         }
         if !program.connected {
@@ -191,13 +200,13 @@ impl Host {
         if program.wants_abort() {
             program.closed = true;
             self.stack.abort(now_ns, conn);
-        } else if program.wants_close() {
+        } else if self.stack.backlog(conn) == 0 && program.wants_close() {
             program.closed = true;
             self.stack.close(now_ns, conn);
         } else if self.stack.backlog(conn) > 0 {
             self.busy.insert(conn);
-        } else if program.sendable() > 0 {
-            if self.random.bool() {
+        } else if !program.has_sent_all() {
+            if self.applications.flip() {
                 self.stack.want_writable(conn);
             } else {
                 self.busy.insert(conn);
@@ -205,18 +214,62 @@ impl Host {
         }
     }
 
-    /// Checks how every connection ended.
-    pub(crate) fn check_endings(&self) {
-        for (client, (reason, program)) in &self.ended {
-            if let Ending::AbortedBy(..) = program.script.ending {
-                let is_reset = matches!(reason, CloseReason::Aborted | CloseReason::Reset);
-                // The reset may be lost: then keep-alive ends it.
-                assert!(is_reset || *reason == CloseReason::TimedOut, "{client}: {reason:?}");
-                continue;
-            }
-            assert_eq!(*reason, CloseReason::Finished, "{client}: {program:?}");
-            assert_eq!(program.received, program.expected(), "{client}");
+    /// What must hold after every turn.
+    fn check_step(&self) {
+        let gauges = self.stack.gauges();
+        assert!(gauges.free <= gauges.total, "{gauges:?}");
+        assert_eq!(gauges.in_use, self.programs.len() as u64, "TCBs and connections: {gauges:?}");
+        let counters = self.stack.counters();
+        let drops: u64 = tcpstack::StackCounters::FIELDS
+            .iter()
+            .zip(counters.values())
+            .filter(|(field, _)| field.name.starts_with("drop_"))
+            .map(|(_, value)| value)
+            .sum();
+        assert_eq!(counters.received, counters.accepted + drops, "{counters:?}");
+        let may_wait = self.stack.has_output() || gauges.available == 0;
+        for &conn in self.programs.keys() {
+            let state = self.stack.state(conn).expect("a connection that is open");
+            let needs_timer = matches!(
+                state,
+                State::SynSent
+                    | State::SynReceived
+                    | State::FinWait1
+                    | State::FinWait2
+                    | State::Closing
+                    | State::LastAck
+            );
+            let is_armed = self.armed.contains_key(&conn);
+            assert!(is_armed || may_wait || !needs_timer, "no timer in {state:?}: {conn}");
         }
+    }
+
+    /// Every connection that is open, and what the stack holds.
+    pub(crate) fn describe(&self) -> String {
+        let line = |(&conn, program): (&ConnId, &Program)| {
+            let (state, backlog) = (self.stack.state(conn), self.stack.backlog(conn));
+            let due_ns = self.armed.get(&conn);
+            format!("{conn} {state:?}, backlog {backlog}, timer {due_ns:?}: {program:?}\n")
+        };
+        let open: String = self.programs.iter().map(line).collect();
+        let values = self.stack.counters().values();
+        let counted: Vec<_> = tcpstack::StackCounters::FIELDS
+            .iter()
+            .zip(values)
+            .filter(|(_, value)| **value > 0)
+            .map(|(field, value)| format!("{} {value}", field.name))
+            .collect();
+        format!("{open}{:?}\n{}", self.stack.gauges(), counted.join(", "))
+    }
+
+    /// Everything has ended: all memory is back.
+    pub(crate) fn check_rest(&self) {
+        let gauges = self.stack.gauges();
+        assert!(self.programs.is_empty(), "{:?}", self.programs);
+        assert_eq!((gauges.in_use, gauges.flows), (0, 0), "{gauges:?}");
+        assert_eq!(gauges.free, gauges.total, "{gauges:?}");
+        let states = [gauges.syn_sent, gauges.established, gauges.close_wait, gauges.time_wait];
+        assert_eq!(states, [0; 4], "{gauges:?}");
     }
 }
 

@@ -1,81 +1,185 @@
 //! What the application at one end of a connection does: send a known stream, check the peer's,
-//! and close in a given order.
+//! and end in a given manner.
+//!
+//! Either end tells in the first octets of its stream, the header, how the rest is made. So the
+//! ends need no agreement beforehand, and data that strays into another connection is found out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashSet;
 
-/// Which end of the connection.
+/// How an end ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Server,
+pub(crate) enum Manner {
+    /// Closes once everything was sent and received.
+    WhenDone,
+    /// As `WhenDone`, but the peer shall close first, unless it waits as well.
+    AfterPeer,
+    /// Closes once everything was sent, whatever the peer still has to say.
+    Early,
+    /// Resets after so many octets received.
+    Abort(usize),
+    /// Says that it sends no more once everything was sent, and goes on to receive.
+    HalfClose,
 }
 
-/// Who closes first, once everything was sent and received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    ClientFirst,
-    ServerFirst,
-    Together,
-    /// This side resets after so many octets received.
-    AbortedBy(Side, usize),
+impl Manner {
+    fn is_polite(self) -> bool {
+        matches!(self, Self::WhenDone | Self::AfterPeer | Self::HalfClose)
+    }
 }
 
-/// Both ends derive the same script from the client's address and the run's seed.
+/// How applications of a run behave.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Script {
-    seed: u64,
-    pub(crate) client_octets: usize,
-    pub(crate) server_octets: usize,
-    pub(crate) ending: Ending,
-    /// The server sends back what it gets, instead of a stream of its own.
-    pub(crate) echo: bool,
+pub(crate) struct Habits {
+    pub(crate) octets_max: usize,
+    /// Whether some close early or abort.
+    pub(crate) has_rude: bool,
+    /// Whether there is such a thing as closing one direction only.
+    pub(crate) has_half_close: bool,
+    /// Longest time in ms an end reads nothing.
+    pub(crate) sleep_max_ms: u64,
+    /// Octets written and read at a time, at most.
+    pub(crate) portion_max: usize,
 }
 
-impl Script {
-    pub(crate) fn of(run: u64, client: SocketAddr, octets_max: usize) -> Self {
-        let ip_bits = match client.ip() {
-            IpAddr::V4(ip) => u64::from(ip.to_bits()),
-            IpAddr::V6(ip) => ip.to_bits() as u64,
-        };
-        let seed = run ^ ip_bits << 16 ^ u64::from(client.port());
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut octets = || match random.u8(..4) {
-            0 => 0,
-            1 => random.usize(1..200),
-            _ => random.usize(1..=octets_max),
-        };
-        let (client_octets, mut server_octets) = (octets(), octets());
-        let echo = random.u8(..3) == 0;
-        if echo {
-            server_octets = client_octets;
-        }
-        let ending = match random.u8(..8) {
-            0..=2 => Ending::ClientFirst,
-            3 | 4 => Ending::ServerFirst,
-            5 | 6 => Ending::Together,
+/// A stream: everything about it follows from these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stream {
+    nonce: u64,
+    octets: usize,
+}
+
+const HEADER_OCTETS: usize = 16;
+const POLITE: u64 = 1;
+const WAITS: u64 = 2;
+
+impl Stream {
+    fn octet(&self, at: usize) -> u8 {
+        match at {
+            0..8 => self.nonce.to_le_bytes()[at],
+            8..HEADER_OCTETS => (self.octets as u64).to_le_bytes()[at - 8],
             _ => {
-                let side = if random.bool() { Side::Client } else { Side::Server };
-                Ending::AbortedBy(side, random.usize(..=octets_max / 2))
+                let word = (at as u64).wrapping_mul(0x2545_f491_4f6c_dd1d) ^ self.nonce;
+                (word ^ word >> 29 ^ word >> 47) as u8
             }
-        };
-        Self { seed, client_octets, server_octets, ending, echo }
+        }
+    }
+}
+
+/// The upper half of a nonce vouches for the lower.
+fn seal(run: u64, low: u32) -> u64 {
+    let mixed = (run ^ u64::from(low)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed & 0xffff_ffff_0000_0000 | u64::from(low)
+}
+
+/// All applications of a host.
+#[derive(Debug)]
+pub(crate) struct Applications {
+    run: u64,
+    host: u8,
+    habits: Habits,
+    random: fastrand::Rng,
+    begun: u32,
+    /// Peers' streams: none may arrive in two connections.
+    seen: HashSet<u64>,
+}
+
+impl Applications {
+    pub(crate) fn new(run: u64, host: u8, habits: Habits) -> Self {
+        let random = fastrand::Rng::with_seed(run ^ u64::from(host) << 32);
+        Self { run, host, habits, random, begun: 0, seen: HashSet::new() }
     }
 
-    /// The octet `at` of the stream that `side` sends.
-    pub(crate) fn octet(&self, side: Side, at: usize) -> u8 {
-        let direction = if side == Side::Server && !self.echo { 0x9e37_79b9 } else { 0 };
-        let word = (at as u64).wrapping_mul(0x2545_f491_4f6c_dd1d) ^ self.seed ^ direction;
-        (word ^ word >> 29 ^ word >> 47) as u8
+    /// An application for a new connection.
+    pub(crate) fn begin(&mut self) -> Program {
+        let random = &mut self.random;
+        let octets = match random.u8(..4) {
+            0 => 0,
+            1 => random.usize(1..200),
+            _ => random.usize(1..=self.habits.octets_max),
+        };
+        let rude = if self.habits.has_rude { random.u8(..4) } else { 4 };
+        let manner = match rude {
+            0 => Manner::Early,
+            1 => Manner::Abort(random.usize(..=self.habits.octets_max / 2)),
+            _ if self.habits.has_half_close && random.bool() => Manner::HalfClose,
+            _ if random.u8(..3) == 0 => Manner::AfterPeer,
+            _ => Manner::WhenDone,
+        };
+        self.begun += 1;
+        let waits = manner == Manner::AfterPeer;
+        let polite = if manner.is_polite() { POLITE } else { 0 };
+        let flags = polite | if waits { WAITS } else { 0 };
+        let low = self.begun << 16 | u32::from(self.host) << 8 | flags as u32;
+        Program {
+            manner,
+            own: Stream { nonce: seal(self.run, low), octets: octets + HEADER_OCTETS },
+            peer: None,
+            header: [0; HEADER_OCTETS],
+            sent: 0,
+            received: 0,
+            connected: false,
+            peer_closed: false,
+            closed: false,
+            sleeps_until_ns: 0,
+        }
+    }
+
+    /// Sometimes an application stops reading for a while.
+    pub(crate) fn maybe_sleep(&mut self, now_ns: u64, program: &mut Program) {
+        if self.habits.sleep_max_ms > 0 && self.random.u8(..40) == 0 {
+            let ms = self.random.u64(1..=self.habits.sleep_max_ms);
+            program.sleeps_until_ns = now_ns + 1_000_000 * ms;
+        }
+    }
+
+    /// How much is written or read next.
+    pub(crate) fn portion(&mut self) -> usize {
+        self.random.usize(1..=self.habits.portion_max)
+    }
+
+    /// How much of octets just come is taken at once.
+    pub(crate) fn taken_of(&mut self, octets: usize) -> usize {
+        if self.random.u8(..4) == 0 { self.random.usize(..=octets) } else { octets }
+    }
+
+    pub(crate) fn flip(&mut self) -> bool {
+        self.random.bool()
+    }
+
+    /// Checks octets received: once each, in order, and of a stream of this run that arrives here
+    /// only.
+    pub(crate) fn check(&mut self, program: &mut Program, octets: &[u8]) {
+        for &octet in octets {
+            let at = program.received;
+            program.received += 1;
+            if let Some(peer) = program.peer {
+                assert!(at < peer.octets, "octets after the end of the stream: {program:?}");
+                assert_eq!(octet, peer.octet(at), "octet {at} of {program:?}");
+                continue;
+            }
+            program.header[at] = octet;
+            if program.received == HEADER_OCTETS {
+                let (nonce, octets) = program.header.split_at(8);
+                let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("8 octets"));
+                let peer = Stream { nonce: word(nonce), octets: word(octets) as usize };
+                assert_eq!(peer.nonce, seal(self.run, peer.nonce as u32), "header of {program:?}");
+                assert_ne!((peer.nonce >> 8) as u8, self.host, "a stream of its own: {program:?}");
+                assert!(self.seen.insert(peer.nonce), "a stream of another connection {program:?}");
+                program.peer = Some(peer);
+            }
+        }
     }
 }
 
 /// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(crate) side: Side,
-    pub(crate) script: Script,
+    manner: Manner,
+    own: Stream,
+    peer: Option<Stream>,
+    header: [u8; HEADER_OCTETS],
     pub(crate) sent: usize,
-    pub(crate) received: usize,
+    received: usize,
     pub(crate) connected: bool,
     pub(crate) peer_closed: bool,
     pub(crate) closed: bool,
@@ -84,74 +188,39 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(side: Side, script: Script) -> Self {
-        Self {
-            side,
-            script,
-            sent: 0,
-            received: 0,
-            connected: side == Side::Server,
-            peer_closed: false,
-            closed: false,
-            sleeps_until_ns: 0,
-        }
-    }
-
-    fn peer(&self) -> Side {
-        if self.side == Side::Client { Side::Server } else { Side::Client }
-    }
-
-    fn to_send(&self) -> usize {
-        match self.side {
-            Side::Client => self.script.client_octets,
-            Side::Server => self.script.server_octets,
-        }
-    }
-
-    pub(crate) fn expected(&self) -> usize {
-        match self.side {
-            Side::Client => self.script.server_octets,
-            Side::Server => self.script.client_octets,
-        }
-    }
-
-    /// Octets it may send now.
-    pub(crate) fn sendable(&self) -> usize {
-        let end = if self.script.echo && self.side == Side::Server {
-            self.received
-        } else {
-            self.to_send()
-        };
-        end - self.sent
-    }
-
+    /// The next octets to send, at most `count`.
     pub(crate) fn next_octets(&self, count: usize) -> Vec<u8> {
-        (self.sent..self.sent + count).map(|at| self.script.octet(self.side, at)).collect()
+        let end = self.own.octets.min(self.sent + count);
+        (self.sent..end).map(|at| self.own.octet(at)).collect()
     }
 
-    /// Checks octets received: once each, in order.
-    pub(crate) fn check(&mut self, octets: &[u8]) {
-        for octet in octets {
-            let expected = self.script.octet(self.peer(), self.received);
-            assert_eq!(*octet, expected, "octet {} of {self:?}", self.received);
-            self.received += 1;
-        }
-        assert!(self.received <= self.expected(), "too many octets for {self:?}");
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.sent == self.own.octets
+    }
+
+    /// Whether everything the peer said it would send was received.
+    pub(crate) fn has_received_all(&self) -> bool {
+        self.peer.is_some_and(|peer| self.received == peer.octets)
     }
 
     pub(crate) fn wants_abort(&self) -> bool {
-        matches!(self.script.ending, Ending::AbortedBy(side, at)
-            if side == self.side && self.received >= at.min(self.expected()))
+        let Manner::Abort(at) = self.manner else { return false };
+        self.received >= at || self.has_received_all() || self.peer_closed
     }
 
     pub(crate) fn wants_close(&self) -> bool {
-        let is_done = self.sent == self.to_send() && self.received == self.expected();
-        let is_first = match self.script.ending {
-            Ending::ClientFirst => self.side == Side::Client,
-            Ending::ServerFirst => self.side == Side::Server,
-            Ending::Together => true,
-            Ending::AbortedBy(..) => false,
-        };
-        is_done && (is_first || self.peer_closed)
+        let is_done = self.has_sent_all() && self.has_received_all();
+        let peer_waits = self.peer.is_some_and(|peer| peer.nonce & WAITS != 0);
+        match self.manner {
+            Manner::WhenDone => is_done,
+            Manner::AfterPeer => is_done && (self.peer_closed || peer_waits),
+            Manner::Early | Manner::HalfClose => self.has_sent_all(),
+            Manner::Abort(_) => false,
+        }
+    }
+
+    /// Both ends are known to end in order.
+    pub(crate) fn must_finish(&self) -> bool {
+        self.manner.is_polite() && self.peer.is_some_and(|peer| peer.nonce & POLITE != 0)
     }
 }

@@ -1,0 +1,243 @@
+//! Two hosts, the wire between them, and a virtual clock.
+
+use crate::frame::describe;
+use crate::host::Host;
+use crate::link::{Frame, Impairment, Link};
+use crate::peer::Peer;
+use crate::scenario::{Mishap, Scenario};
+use crate::watch::Watch;
+use crate::wire::{self, End};
+use tcpstack::CloseReason;
+
+/// A host of either make.
+enum Node {
+    Ours {
+        host: Host,
+        watch: Watch,
+    },
+    Smoltcp(Peer),
+    /// It is switched off.
+    Gone,
+}
+
+pub(crate) struct World {
+    scenario: Scenario,
+    now_ns: u64,
+    nodes: [Node; 2],
+    /// The way to host 1, and the way to host 0.
+    links: [Link; 2],
+    random: fastrand::Rng,
+    /// Connections to begin.
+    left: usize,
+    next_connect_ns: u64,
+    mishap: Mishap,
+    has_healed: bool,
+    is_traced: bool,
+}
+
+impl World {
+    pub(crate) fn new(scenario: Scenario) -> Self {
+        let seed = scenario.seed;
+        let nodes = [End(0), End(1)].map(|end| Node::new(&scenario, end));
+        let [there, back] = scenario.links;
+        Self {
+            now_ns: START_NS,
+            nodes,
+            links: [Link::new(seed ^ 1, there), Link::new(seed ^ 2, back)],
+            random: fastrand::Rng::with_seed(seed ^ 3),
+            left: scenario.connections,
+            next_connect_ns: START_NS,
+            mishap: scenario.mishap,
+            has_healed: false,
+            is_traced: std::env::var_os("SIMULATION_TRACE").is_some(),
+            scenario,
+        }
+    }
+
+    /// Runs until nothing will ever happen again, and looks at what is left.
+    pub(crate) fn run(mut self) {
+        let ends_ns = START_NS + self.scenario.ends_ms() * NS_PER_MS;
+        while let Some(next_ns) = self.step() {
+            let jitter_ns = 1_000 * self.random.u64(1..100);
+            self.now_ns = (self.now_ns + jitter_ns).max(next_ns);
+            let is_over = self.now_ns < ends_ns || self.is_through();
+            assert!(is_over, "stuck at {} s: {}", self.now_ns / 1_000_000_000, self.left_open());
+        }
+        assert!(self.is_through(), "nobody will ever move again: {}", self.left_open());
+        for (number, node) in self.nodes.iter().enumerate() {
+            if let Node::Ours { host, .. } = node {
+                host.check_rest();
+            }
+            if self.scenario.is_orderly() {
+                for (reason, program) in node.ended() {
+                    // smoltcp stays in TIME-WAIT for ten seconds; our last FIN may be sent later.
+                    let is_late = self.scenario.has_smoltcp && program.has_sent_all();
+                    let is_ok =
+                        (*reason == CloseReason::Finished || is_late) && program.has_received_all();
+                    assert!(is_ok || !program.must_finish(), "{number}: {reason:?} {program:?}");
+                }
+            }
+        }
+    }
+
+    /// One turn of both hosts; gives the time of the next.
+    fn step(&mut self) -> Option<u64> {
+        let now_ns = self.now_ns;
+        self.weather();
+        if self.left > 0 && now_ns >= self.next_connect_ns {
+            let pause_ns = self.random.u64(..=self.scenario.pause_max_ms) * NS_PER_MS;
+            self.next_connect_ns = now_ns + pause_ns;
+            let end = usize::from(self.random.bool());
+            if self.nodes[end].connect(now_ns) {
+                self.left -= 1;
+            } else {
+                self.next_connect_ns += 100 * NS_PER_MS;
+            }
+        }
+        for end in [0, 1] {
+            let incoming = &mut self.links[1 - end];
+            let frames: Vec<Frame> = std::iter::from_fn(|| incoming.receive(now_ns)).collect();
+            for bytes in self.nodes[end].turn(now_ns, frames) {
+                let line = self.is_traced.then(|| describe(&bytes));
+                let fate = self.links[end].send(now_ns, bytes);
+                if let Some(line) = line {
+                    println!("{:12} {end} {line} {fate:?}", now_ns / 1_000);
+                }
+            }
+        }
+        let connect = (self.left > 0).then_some(self.next_connect_ns);
+        let mishap = self.mishap.at_ns();
+        let nodes = self.nodes.iter().map(Node::next_ns);
+        let links = self.links.iter().map(Link::next_ns);
+        nodes.chain(links).chain([connect, mishap]).flatten().min()
+    }
+
+    /// What befalls the wire and the hosts with time.
+    fn weather(&mut self) {
+        let now_ms = (self.now_ns - START_NS) / NS_PER_MS;
+        for &(from_ms, to_ms) in &self.scenario.blackouts_ms {
+            if (from_ms..to_ms).contains(&now_ms) {
+                for link in &mut self.links {
+                    link.dark_until_ns = link.dark_until_ns.max(START_NS + to_ms * NS_PER_MS);
+                }
+            }
+        }
+        if now_ms >= self.scenario.heals_ms && !self.has_healed {
+            self.has_healed = true;
+            for link in &mut self.links {
+                let Impairment { delay_us, octets_per_ms, queue_frames, .. } = link.impairment;
+                let good =
+                    Impairment { delay_us, octets_per_ms, queue_frames, ..Impairment::default() };
+                link.impairment = good;
+            }
+        }
+        if self.mishap.at_ns().is_some_and(|at_ns| at_ns <= self.now_ns) {
+            match std::mem::replace(&mut self.mishap, Mishap::None) {
+                Mishap::Vanish { end, .. } => {
+                    self.nodes[usize::from(end.0)] = Node::Gone;
+                    self.left = 0;
+                }
+                Mishap::Restart { end, .. } => {
+                    self.nodes[usize::from(end.0)].restart(&self.scenario, end)
+                }
+                Mishap::None => {}
+            }
+        }
+    }
+
+    fn is_through(&self) -> bool {
+        self.left == 0 && self.nodes.iter().all(Node::is_idle)
+    }
+
+    fn left_open(&self) -> String {
+        let open = |node: &Node| match node {
+            Node::Ours { host, .. } => host.describe(),
+            Node::Smoltcp(peer) => peer.describe(),
+            Node::Gone => "gone".to_owned(),
+        };
+        let nodes: Vec<_> = self.nodes.iter().map(open).collect();
+        format!("{:?}\n{}", self.scenario, nodes.join("\n"))
+    }
+}
+
+impl Mishap {
+    fn at_ns(self) -> Option<u64> {
+        match self {
+            Mishap::None => None,
+            Mishap::Vanish { at_ms, .. } | Mishap::Restart { at_ms, .. } => {
+                Some(START_NS + at_ms * NS_PER_MS)
+            }
+        }
+    }
+}
+
+impl Node {
+    fn new(scenario: &Scenario, end: End) -> Self {
+        let Scenario { seed, mut habits, limits, timers, .. } = *scenario;
+        if scenario.has_smoltcp && end == End(1) {
+            habits.has_half_close = true;
+            return Node::Smoltcp(Box::new(Peer::new(end, seed, habits)));
+        }
+        let stack = wire::stack(seed, end, limits[usize::from(end.0)], timers);
+        Node::Ours { host: Box::new(Host::new(stack, end, seed, habits)), watch: Watch::default() }
+    }
+
+    fn restart(&mut self, scenario: &Scenario, end: End) {
+        let Node::Ours { host, watch } = self else { return };
+        let limits = scenario.limits[usize::from(end.0)];
+        host.restart(wire::stack(scenario.seed, end, limits, scenario.timers));
+        *watch = Watch::default();
+    }
+
+    fn connect(&mut self, now_ns: u64) -> bool {
+        match self {
+            Node::Ours { host, .. } => host.connect(now_ns),
+            Node::Smoltcp(peer) => peer.connect(),
+            Node::Gone => false,
+        }
+    }
+
+    fn turn(&mut self, now_ns: u64, frames: Vec<Frame>) -> Vec<Vec<u8>> {
+        match self {
+            Node::Ours { host, watch } => {
+                for frame in frames.iter().filter(|frame| !frame.is_corrupted) {
+                    watch.arrives(&frame.bytes);
+                }
+                let sent = host.turn(now_ns, &frames);
+                for bytes in &sent {
+                    watch.leaves(bytes);
+                }
+                sent
+            }
+            Node::Smoltcp(peer) => peer.turn(now_ns, frames),
+            Node::Gone => Vec::new(),
+        }
+    }
+
+    fn next_ns(&self) -> Option<u64> {
+        match self {
+            Node::Ours { host, .. } => host.next_ns(),
+            Node::Smoltcp(peer) => peer.next_ns(),
+            Node::Gone => None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        match self {
+            Node::Ours { host, .. } => host.programs.is_empty(),
+            Node::Smoltcp(peer) => peer.is_idle(),
+            Node::Gone => true,
+        }
+    }
+
+    fn ended(&self) -> &[(CloseReason, crate::program::Program)] {
+        match self {
+            Node::Ours { host, .. } => &host.ended,
+            Node::Smoltcp(peer) => &peer.ended,
+            Node::Gone => &[],
+        }
+    }
+}
+
+const START_NS: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
