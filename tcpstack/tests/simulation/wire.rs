@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
-use tcpstack::{ConnId, ConnectError, IpCidr, Limits, Stack, StackConfig, Steering, Timers};
+use tcpstack::{
+    ConnId, ConnectError, Features, IpCidr, Limits, Stack, StackConfig, Steering, Timers,
+};
 
 pub(crate) const PORT: u16 = 7;
 pub(crate) const MTU: u16 = 1_500;
@@ -38,6 +40,7 @@ pub(crate) fn stack(seed: u64, end: End, limits: Limits, timers: Timers) -> Stac
         listeners: vec![PORT],
         limits,
         timers,
+        features: Features::default(),
         secret: [seed as u8 ^ end.0; 16],
         steering: Steering::single(),
         tx_checksum_offload: false,

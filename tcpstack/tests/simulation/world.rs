@@ -12,10 +12,10 @@ use tcpstack::CloseReason;
 /// A host of either make.
 enum Node {
     Ours {
-        host: Host,
+        host: Box<Host>,
         watch: Watch,
     },
-    Smoltcp(Peer),
+    Smoltcp(Box<Peer>),
     /// It is switched off.
     Gone,
 }
