@@ -6,87 +6,30 @@ has no counterpart in the kernel; its row shows what that port costs.
 """
 
 import argparse
-import contextlib
-import datetime
 import json
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
-from appliance import (
-    ADDRESS, CLIENT_ADDRESS, ECHO, Appliance, remove_all, wait_until,
-)
-from machine import ROOT, TARGET, cleaned_up, inside, run
+import rig
+from appliance import ADDRESS, ECHO, Appliance, remove_all, wait_until
+from machine import TARGET, cleaned_up, inside, run
+from rig import CLIENT_CORE, SERVER_CORE, give_packets_to, make_client_veth, namespaces
 
-SERVER_CORE, CLIENT_CORE = 0, 1
 KERNEL_PORT = 7000
 MESSAGE_BYTES = 64
 NOT_WORK = ("idle", "asleep")
 DRIVER = ("receive", "transmit")
 
 
-def give_packets_to(namespace, device, core):
-    """Lets that core do the protocol work for packets that arrive at a device.
-
-    Without it the sender's core does it, for veth and tap alike, and the busy time of the server's
-    core would say nothing.
-    """
-    run("ip", "netns", "exec", namespace, "sh", "-c",
-        f"for q in /sys/class/net/{device}/queues/rx-*; do echo {1 << core:x} >$q/rps_cpus; done")
-
-
-def make_veth(client, server):
-    """A pair of interfaces, without IPv6 and without unfinished checksums on the client's end."""
-    run("ip", "-n", client, "link", "add", "client", "type", "veth",
-        "peer", "name", "server", "netns", server)
-    for namespace, device, core in (
-        (client, "client", CLIENT_CORE), (server, "server", SERVER_CORE),
-    ):
-        run("ip", "netns", "exec", namespace, "sysctl", "-qw",
-            f"net.ipv6.conf.{device}.disable_ipv6=1")
-        run("ip", "netns", "exec", namespace, "ethtool", "-K", device, "tx", "off")
-        run("ip", "-n", namespace, "link", "set", device, "up")
-        give_packets_to(namespace, device, core)
-    run("ip", "-n", client, "addr", "add", f"{CLIENT_ADDRESS}/24", "dev", "client")
-
-
-@contextlib.contextmanager
-def namespaces(*names):
-    """Namespaces that exist as long as the block runs."""
-    try:
-        for name in names:
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-        yield
-    finally:
-        for name in names:
-            run("ip", "netns", "del", name, check=False)
-
-
-def processor_seconds(ours):
-    """Processor time so far of all programs but ours, with that of children that have ended."""
-    ticks = 0
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in ours:
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
-                is_kernel_thread = int(fields[6]) & 0x0020_0000
-                ticks += 0 if is_kernel_thread else sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def measure(namespace, port, connections, seconds, servers):
     """One run of the client; what it reports, and how much of the machine others took meanwhile."""
-    ours = {os.getpid(), *servers}
-    before, begun = processor_seconds(ours), time.monotonic()
+    others = rig.Others(servers)
     row = run_client(namespace, port, connections, seconds)
-    wall, after = time.monotonic() - begun, processor_seconds(ours)
-    row["others"] = round(max(after - before, 0) / wall / os.cpu_count(), 3)
+    row["others"] = others.share()
     return row
 
 
@@ -106,7 +49,7 @@ def kernel_rows(name, options):
     """The peer: an epoll server on the kernel's TCP behind veth."""
     client, server = f"trunkline-{name}c", f"trunkline-{name}k"
     with namespaces(client, server):
-        make_veth(client, server)
+        make_client_veth(client, server)
         run("ip", "-n", server, "addr", "add", f"{ADDRESS}/24", "dev", "server")
         with inside(server):
             process = subprocess.Popen(
@@ -122,23 +65,6 @@ def kernel_rows(name, options):
         finally:
             process.terminate()
             process.wait(10)
-
-
-def profile(folder, idle, device=None, eal_args=None):
-    """The development profile with another idle policy, and maybe another port."""
-    lines = []
-    for line in (ROOT / "hwconfig/profiles/dev-tap.toml").read_text().splitlines():
-        key = line.split("=")[0].strip()
-        if key == "idle":
-            line = f'idle = "{idle}"'
-        elif key == "device" and device:
-            line = f'device = "{device}"'
-        elif key == "eal_args" and eal_args:
-            line = f"eal_args = {json.dumps(eal_args)}"
-        lines.append(line)
-    path = pathlib.Path(folder, f"{idle}-{device or 'tap'}.toml")
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def appliance_rows(appliance, client, link, idle, options):
@@ -196,7 +122,9 @@ def profile_shard(appliance, client, connections):
 
 def tap_rows(name, folder, idle, options):
     """The default port."""
-    appliance = Appliance(name, 1, profile=profile(folder, idle), on_core=CLIENT_CORE)
+    path = rig.profile(pathlib.Path(folder, f"{idle}-tap.toml"), "dev-tap.toml",
+                       {"idle": f'"{idle}"'})
+    appliance = Appliance(name, 1, profile=path, on_core=CLIENT_CORE)
     try:
         give_packets_to(appliance.namespace, f"tl-{name}", CLIENT_CORE)
         yield from appliance_rows(appliance, appliance.namespace, "tap", idle, options)
@@ -208,32 +136,16 @@ def tap_rows(name, folder, idle, options):
 def veth_rows(name, folder, idle, options):
     """The same veth as the peer's, through a packet socket."""
     client = f"trunkline-{name}c"
-    path = profile(folder, idle, "net_af_packet0", ["--vdev=net_af_packet0,iface=server"])
+    path = rig.profile(pathlib.Path(folder, f"{idle}-veth.toml"), "dev-tap.toml",
+                       rig.on_veth(idle=f'"{idle}"'))
     with namespaces(client):
         appliance = Appliance(name, 1, profile=path, on_core=CLIENT_CORE,
-                              make_link=lambda server: make_veth(client, server))
+                              make_link=lambda server: make_client_veth(client, server))
         try:
             yield from appliance_rows(appliance, client, "veth (af_packet)", idle, options)
         finally:
             appliance.stop()
             appliance.remove()
-
-
-def facts(options):
-    """What one has to know to repeat it."""
-    cpus = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(line.split(":")[1].strip() for line in cpus if line.startswith("model name"))
-    return {
-        "benchmark": "echo",
-        "date": datetime.date.today().isoformat(),
-        "commit": run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip(),
-        "machine": f"{os.cpu_count()} cores, {model}, virtual",
-        "kernel": platform.release(),
-        "dpdk": run("pkg-config", "--modversion", "libdpdk").strip(),
-        "load_average_before": os.getloadavg()[0],
-        "command": f"scripts/bench echo --seconds {options.seconds} --connections "
-                   + ",".join(map(str, options.connections)),
-    }
 
 
 def table(result):
@@ -264,7 +176,8 @@ def main():
     arguments.add_argument("--store", action="store_true")
     options = arguments.parse_args()
 
-    result = facts(options)
+    result = rig.facts("echo", f"--seconds {options.seconds} --connections "
+                               + ",".join(map(str, options.connections)))
     result["rows"] = rows = []
     name = f"b{os.getpid()}"
     with cleaned_up() as stack:
@@ -282,19 +195,8 @@ def main():
                       file=sys.stderr)
     print(table(result))
     if options.store:
-        store(result)
+        rig.store(result, f"Echo, {MESSAGE_BYTES}-byte messages", table(result), __file__)
     print(json.dumps(result))
-
-
-def store(result):
-    """One file for people and one for programs."""
-    stem = ROOT / f"benches/results/{result['date']}-echo"
-    about = "".join(f"- {key}: {result[key]}\n" for key in (
-        "date", "commit", "machine", "kernel", "dpdk", "load_average_before", "command"))
-    notes = pathlib.Path(__file__).with_suffix(".md").read_text()
-    stem.with_suffix(".md").write_text(
-        f"# Echo, {MESSAGE_BYTES}-byte messages\n\n{about}\n{table(result)}\n\n{notes}")
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 main()

@@ -12,7 +12,7 @@ from machine import ROOT, TARGET, Instance, inside, run
 
 #: The other end of the tap, and this end.
 ADDRESS, CLIENT_ADDRESS = "10.77.0.1", "10.77.0.2"
-MQTT, ECHO, DISCARD, ECHO_ONCE = 1883, 7, 9, 1007
+MQTT, ECHO, DISCARD, CHARGEN, ECHO_ONCE = 1883, 7, 9, 19, 1007
 
 
 #: What exists now and has to be removed when the run is interrupted.
@@ -177,7 +177,7 @@ class StandIn:
         self._spawn("mosquitto", "-c", self._config)
         self._spawn(sys.executable, ROOT / "scripts/e2e/standin.py", ADDRESS)
         wait_until("servers", lambda: run(
-            "ip", "netns", "exec", self._server, "ss", "-Hltn").count(ADDRESS) == 4)
+            "ip", "netns", "exec", self._server, "ss", "-Hltn").count(ADDRESS) == 5)
 
     def _spawn(self, *command):
         with inside(self._server):

@@ -1,9 +1,15 @@
-"""Echo, discard and echo-once on the kernel's TCP, for checking the tests themselves."""
+"""Echo, discard, chargen and echo-once on the kernel's TCP: a peer, and a check of the tests."""
 
 import asyncio
+import socket
 import sys
 
-ECHO, DISCARD, ECHO_ONCE = 7, 9, 1007
+ECHO, DISCARD, CHARGEN, ECHO_ONCE = 7, 9, 19, 1007
+
+#: RFC 864: 95 lines of 72 characters, each beginning one character later.
+PATTERN = b"".join(
+    bytes(32 + (line + column) % 95 for column in range(72)) + b"\r\n" for line in range(95)
+)
 
 
 async def echo(reader, writer):
@@ -15,6 +21,12 @@ async def echo(reader, writer):
 async def discard(reader, _):
     while await reader.read(65536):
         pass
+
+
+async def chargen(_, writer):
+    while True:
+        writer.write(10 * PATTERN)
+        await writer.drain()
 
 
 async def echo_once(reader, writer):
@@ -34,10 +46,16 @@ def closing(serve):
     return handle
 
 
-async def main(address):
-    for port, serve in ((ECHO, echo), (DISCARD, discard), (ECHO_ONCE, echo_once)):
-        await asyncio.start_server(closing(serve), address, port, backlog=4096)
+async def main(address, congestion_control=None):
+    """Serves at an address; connections have the kernel's default congestion control or another."""
+    for port, serve in ((ECHO, echo), (DISCARD, discard), (CHARGEN, chargen),
+                        (ECHO_ONCE, echo_once)):
+        listener = socket.create_server((address, port))
+        if congestion_control:
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion_control.encode())
+        await asyncio.start_server(closing(serve), sock=listener, backlog=4096)
     await asyncio.Event().wait()
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))

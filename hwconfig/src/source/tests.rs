@@ -44,6 +44,10 @@ fn shipped_profiles_load() {
     let metal = parse("baremetal-10g.toml", BAREMETAL, &Overrides::default())
         .expect("baremetal-10g.toml is valid");
     assert_eq!(metal.shard_count(), 4);
+    let impaired = include_str!("../../profiles/impaired-tap.toml");
+    let impaired = parse("impaired-tap.toml", impaired, &Overrides::default())
+        .expect("impaired-tap.toml is valid");
+    assert!(impaired.impairment.enabled);
     assert!(BAREMETAL.lines().next().is_some_and(|line| line.contains("UNTESTED")));
 }
 
