@@ -10,8 +10,10 @@
 //! | `SIMULATION_SEED` | runs that seed only |
 //! | `SIMULATION_SEEDS` | runs so many seeds in all instead of 1,000 |
 //! | `SIMULATION_TRACE` | prints every frame, with the time in µs and what became of it |
+//! | `GOODPUT_UPDATE` | writes the table of goodput anew, in `tests/golden` |
 
 mod frame;
+mod goodput;
 mod host;
 mod link;
 mod peer;
