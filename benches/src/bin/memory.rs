@@ -172,7 +172,8 @@ impl Server {
 
     fn time(&mut self) {
         self.wheel.advance(self.now_ns);
-        while let Some(conn) = self.wheel.expire(&mut u32::MAX) {
+        let mut budget = u32::MAX;
+        while let Some(conn) = self.wheel.expire(&mut budget) {
             self.fire(conn);
         }
         self.stack.expire(self.now_ns, 64);
