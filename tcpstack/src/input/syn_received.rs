@@ -32,6 +32,10 @@ pub(super) fn on_syn_received(
     if is_bare_syn && segment.seq == entry.irs {
         return OnSynReceived::Resend;
     }
+    if is_stamped_before(entry, segment) && !segment.has(control::RST) {
+        let answer = acknowledge(entry, settings, now_stamp);
+        return OnSynReceived::Refuse(Drop::TcpPaws, Some(answer));
+    }
     // First step: the window.
     if !is_acceptable(rcv_nxt, syn_window(settings), segment.seq, segment.len()) {
         let answer = (!segment.has(control::RST)).then(|| acknowledge(entry, settings, now_stamp));
@@ -58,6 +62,12 @@ pub(super) fn on_syn_received(
         return OnSynReceived::Refuse(Drop::TcpAck, reset_for(segment));
     }
     OnSynReceived::Establish
+}
+
+/// RFC 7323 §5.3, R1: what is older than the SYN is of an earlier connection.
+fn is_stamped_before(entry: &SynEntry, segment: &Segment) -> bool {
+    let stamp = segment.options.timestamp.filter(|_| entry.timestamps != 0);
+    stamp.is_some_and(|stamp| stamp.value.wrapping_sub(entry.ts_recent).cast_signed() < 0)
 }
 
 /// The SYN-ACK of a passive open.
