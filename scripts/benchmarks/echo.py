@@ -16,7 +16,7 @@ import tempfile
 
 import rig
 from appliance import ADDRESS, ECHO, Appliance, remove_all, wait_until
-from machine import TARGET, cleaned_up, inside, run
+from machine import TARGET, changed_profile, cleaned_up, inside, run
 from rig import CLIENT_CORE, SERVER_CORE, give_packets_to, make_client_veth, namespaces
 
 KERNEL_PORT = 7000
@@ -122,8 +122,8 @@ def profile_shard(appliance, client, connections):
 
 def tap_rows(name, folder, idle, options):
     """The default port."""
-    path = rig.profile(pathlib.Path(folder, f"{idle}-tap.toml"), "dev-tap.toml",
-                       {"idle": f'"{idle}"'})
+    path = pathlib.Path(folder, f"{idle}-tap.toml")
+    changed_profile(path, "dev-tap.toml", {"idle": f'"{idle}"'})
     appliance = Appliance(name, 1, profile=path, on_core=CLIENT_CORE)
     try:
         give_packets_to(appliance.namespace, f"tl-{name}", CLIENT_CORE)
@@ -136,8 +136,8 @@ def tap_rows(name, folder, idle, options):
 def veth_rows(name, folder, idle, options):
     """The same veth as the peer's, through a packet socket."""
     client = f"trunkline-{name}c"
-    path = rig.profile(pathlib.Path(folder, f"{idle}-veth.toml"), "dev-tap.toml",
-                       rig.on_veth(idle=f'"{idle}"'))
+    path = pathlib.Path(folder, f"{idle}-veth.toml")
+    changed_profile(path, "dev-tap.toml", rig.on_veth(idle=f'"{idle}"'))
     with namespaces(client):
         appliance = Appliance(name, 1, profile=path, on_core=CLIENT_CORE,
                               make_link=lambda server: make_client_veth(client, server))

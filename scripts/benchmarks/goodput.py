@@ -23,7 +23,7 @@ import rig
 from appliance import (
     ADDRESS, CHARGEN, CLIENT_ADDRESS, DISCARD, ECHO, Appliance, remove_all, wait_until,
 )
-from machine import ROOT, TARGET, cleaned_up, inside, run
+from machine import ROOT, TARGET, changed_profile, cleaned_up, inside, run
 
 CONGESTION_CONTROL = "cubic"
 MESSAGE_BYTES = 64
@@ -128,7 +128,8 @@ class Ours:
         stack.enter_context(rig.namespaces(self.client))
         eal_args = json.dumps([f"--vdev=net_af_packet0,iface=server,{RING}"])
         values = rig.on_veth(**{**values, "eal_args": eal_args})
-        path = rig.profile(pathlib.Path(folder, "goodput.toml"), "impaired-tap.toml", values)
+        path = pathlib.Path(folder, "goodput.toml")
+        changed_profile(path, "impaired-tap.toml", values)
         self.appliance = Appliance(
             name, 1, profile=path, on_core=rig.CLIENT_CORE,
             make_link=lambda server: rig.make_client_veth(self.client, server))

@@ -84,16 +84,6 @@ class Others:
         return round(max(taken, 0) / wall / os.cpu_count(), 3)
 
 
-def profile(path, source, values):
-    """A copy of a profile with other values: key → text as it stands in the file."""
-    lines = []
-    for line in (ROOT / "hwconfig/profiles" / source).read_text().splitlines():
-        key = line.split("=")[0].strip()
-        lines.append(f"{key} = {values[key]}" if key in values else line)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
 def on_veth(**values):
     """Values of a profile whose port is a packet socket on `server`."""
     return {

@@ -18,7 +18,7 @@ from machine import cleaned_up, leftovers, unowned_hugepages
 
 #: The scripts' own tests start instances by themselves, so once is enough.
 MODULES = ["test_sockets", "test_mosquitto", "test_paho", "test_mqtt", "test_metrics",
-           "test_look", "test_lifecycle"]
+           "test_look", "test_impaired", "test_lifecycle"]
 MODULES_ONCE = ["test_scripts"]
 
 

@@ -72,6 +72,15 @@ def run(*command, check=True, timeout=60):
     return done.stdout
 
 
+def changed_profile(path, source, values):
+    """Writes a copy of a shipped profile with other values: key → text as it stands in the file."""
+    lines = []
+    for line in (ROOT / "hwconfig/profiles" / source).read_text().splitlines():
+        key = line.split("=")[0].strip()
+        lines.append(f"{key} = {values[key]}" if key in values else line)
+    path.write_text("\n".join(lines) + "\n")
+
+
 class Instance:
     """What one appliance needs of the machine, made and removed by scripts/instance."""
 
