@@ -38,7 +38,8 @@ pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, D
     }
     let source = packet.src_addr();
     // RFC 1122 §3.2.1.3: addresses that cannot be a sender's.
-    if source.is_multicast() || source.is_loopback() || source.is_broadcast() {
+    let is_this_network = source.octets()[0] == 0;
+    if source.is_multicast() || source.is_loopback() || source.is_broadcast() || is_this_network {
         return Err(Drop::Ipv4Source);
     }
     Ok(Datagram {

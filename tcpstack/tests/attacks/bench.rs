@@ -21,7 +21,9 @@ const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const FIN: u16 = 0x01;
 pub(crate) const SYN: u16 = 0x02;
 pub(crate) const RST: u16 = 0x04;
+pub(crate) const PSH: u16 = 0x08;
 pub(crate) const ACK: u16 = 0x10;
+pub(crate) const URG: u16 = 0x20;
 
 /// One TCP packet, as much of it as these tests care for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +171,8 @@ pub(crate) fn seal_ip(header: &mut [u8]) {
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
-fn seal_tcp(tcp: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) {
+/// Makes the checksum of a segment right.
+pub(crate) fn seal_tcp(tcp: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) {
     tcp[16..18].fill(0);
     let [high, low] = (tcp.len() as u16).to_be_bytes();
     let checksum = checksum(&[&source.octets(), &destination.octets(), &[0, 6, high, low], tcp]);

@@ -3,4 +3,5 @@
 
 mod bench;
 mod cookies;
+mod malformed;
 mod refusal;
