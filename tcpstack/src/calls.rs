@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use zerocopy::IntoBytes;
 
 use crate::chunks::Use;
+use crate::config::Ecn;
 use crate::context::Then;
 use crate::event::CloseReason;
 use crate::flow::{Flow, FlowKey};
@@ -51,6 +52,9 @@ impl Stack {
         let limit_ms = u64::from(self.settings.timers.connect_timeout_ms);
         tcb.state_due_ns = now_ns + limit_ms * NS_PER_MS;
         tcb.set(flag::OUTPUT);
+        if self.settings.features.ecn == Ecn::Request {
+            tcb.set(flag::ECN);
+        }
         let conn = self.begin(now_ns, tcb);
         self.table.insert(self.hasher.hash(&key), Entry::Connection(conn));
         self.counters.tcp_connect += 1;

@@ -136,6 +136,20 @@ impl Default for Timers {
 pub struct Features {
     /// When a SYN is answered without remembering it.
     pub syn_cookies: SynCookies,
+    /// Whether connections may tell each other of congestion without a loss.
+    pub ecn: Ecn,
+}
+
+/// Explicit congestion notification (RFC 3168).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ecn {
+    /// Never.
+    Off,
+    /// For peers that ask for it. That is what Linux does.
+    #[default]
+    Accept,
+    /// Active opens ask for it as well. Some firewalls drop such a SYN: its repetition does not ask.
+    Request,
 }
 
 /// When a SYN is answered without remembering it (RFC 4987 §3.6).

@@ -97,6 +97,25 @@ impl Congestion {
         Advice::Retransmit
     }
 
+    /// RFC 3168 §6.1.2: the peer has received a marked segment. `true`: the window was reduced for
+    /// it, which happens once for the segments of a window.
+    pub(crate) fn on_congestion_experienced(
+        &mut self,
+        mss: u16,
+        ack: SeqNum,
+        una: SeqNum,
+        nxt: SeqNum,
+    ) -> bool {
+        if self.recovering != 0 || !ack.after(self.recover) {
+            return false;
+        }
+        self.recover = nxt;
+        self.credit = 0;
+        self.ssthresh = half_flight(una, nxt, mss.into());
+        self.cwnd = self.ssthresh;
+        true
+    }
+
     /// SND.UNA advanced by `acked` octets to `una`.
     pub(crate) fn on_new_ack(&mut self, mss: u16, acked: u32, una: SeqNum, nxt: SeqNum) -> Advice {
         let mss = u32::from(mss);

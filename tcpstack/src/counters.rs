@@ -139,6 +139,12 @@ counters! {
         tcp_fast_retransmit: losses,
         /// Expiries of the retransmission timer.
         tcp_timeout: expiries,
+        /// Windows reduced because the peer has received marked segments (ECN).
+        tcp_ecn_reduction: reductions,
+        /// Segments received that a router has marked for congestion (ECN).
+        tcp_congestion_experienced: segments,
+        /// Connections that agreed on ECN.
+        tcp_ecn: connections,
         /// Zero-window probes sent.
         tcp_window_probe: segments,
         /// Keep-alive probes sent.

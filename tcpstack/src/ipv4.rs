@@ -16,6 +16,8 @@ pub(crate) struct Datagram {
     pub(crate) destination: Ipv4Addr,
     /// What the payload is.
     pub(crate) protocol: u8,
+    /// Type of service: DSCP and ECN.
+    pub(crate) traffic_class: u8,
     /// Where the payload is in what was parsed; Ethernet's padding is left out.
     pub(crate) range: Range<usize>,
     /// Whether there were options, which are ignored.
@@ -46,6 +48,7 @@ pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, D
         source,
         destination: packet.dst_addr(),
         protocol: packet.next_header().into(),
+        traffic_class: packet.dscp() << 2 | packet.ecn(),
         range: header_bytes..usize::from(packet.total_len()),
         has_options: header_bytes > MIN_HEADER_BYTES,
     })

@@ -15,6 +15,8 @@ pub(crate) struct Packet {
     pub(crate) destination: Ipv6Addr,
     /// What the payload is.
     pub(crate) protocol: u8,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
     /// Where the payload is in what was parsed; Ethernet's padding is left out.
     pub(crate) range: Range<usize>,
 }
@@ -33,6 +35,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Packet, Drop> {
         source,
         destination: packet.dst_addr(),
         protocol: packet.next_header().into(),
+        traffic_class: packet.traffic_class(),
         range: HEADER_BYTES..packet.total_len(),
     })
 }

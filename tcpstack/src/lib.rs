@@ -52,7 +52,7 @@
 //! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
-//! | numbers | `rtt`, `rto`, `congestion`, `window`, `isn` |
+//! | numbers | `rtt`, `rto`, `congestion`, `ecn`, `window`, `isn` |
 //! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in) |
 //!
 //! Input never sends and output never decides about input: they meet in flags of the TCB. Protocol
@@ -82,6 +82,7 @@
 //! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `rfc/receiving`, `rfc/sending` |
 //! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `rfc/receiving` |
 //! | 9293 §3.10.7 segment arrives | `input` | `rfc/validity`, `rfc/handshake` |
+//! | 3168 ECN | `ecn`, `input/passive`, `input/syn_sent` | `attacks/ecn` |
 //! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies` |
 //! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `rfc/sending` |
 //! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `rfc/validity` |
@@ -92,7 +93,7 @@
 //!
 //! Not done, because they come with the completion of the stack: SACK (6675), RACK-TLP
 //! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), path MTU discovery (1191,
-//! 4821), ECN (3168), IPv6. Fragments and source routes are
+//! 4821), IPv6. Fragments and source routes are
 //! dropped and counted. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
@@ -107,6 +108,7 @@ mod congestion;
 mod context;
 mod cookies;
 mod counters;
+mod ecn;
 mod ethernet;
 mod event;
 mod flight;
@@ -146,7 +148,8 @@ mod window;
 
 pub use calls::ConnectError;
 pub use config::{
-    ADDRESSES_MAX, Features, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies, Timers,
+    ADDRESSES_MAX, Ecn, Features, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies,
+    Timers,
 };
 pub use counters::{StackCounters, StackGauges};
 pub use event::{CloseReason, Event};

@@ -6,6 +6,7 @@ use smoltcp::wire::{TcpPacket, TcpSeqNumber};
 
 use crate::checksum::Sum;
 use crate::counters::Drop;
+use crate::ecn;
 use crate::flow::FlowKey;
 use crate::ip::protocol;
 use crate::options::Options;
@@ -25,6 +26,8 @@ pub(crate) struct Segment {
     pub(crate) window: u16,
     /// Control bits.
     pub(crate) control: u8,
+    /// ECN bits of the packet.
+    pub(crate) ecn: u8,
     pub(crate) options: Options,
     /// Which frame of the burst.
     pub(crate) frame: u16,
@@ -41,6 +44,8 @@ pub(crate) mod control {
     pub(crate) const RST: u8 = 4;
     pub(crate) const PSH: u8 = 8;
     pub(crate) const ACK: u8 = 16;
+    pub(crate) const ECE: u8 = 64;
+    pub(crate) const CWR: u8 = 128;
 }
 
 impl Segment {
@@ -68,6 +73,8 @@ pub(crate) struct Origin {
     pub(crate) destination: IpAddr,
     /// Number of the destination among our addresses.
     pub(crate) local: u16,
+    /// DSCP and ECN of the packet.
+    pub(crate) traffic_class: u8,
     /// Which frame of the burst.
     pub(crate) frame: u16,
     /// Where the segment begins in the frame.
@@ -98,6 +105,7 @@ pub(crate) fn parse(bytes: &[u8], origin: &Origin) -> Result<Segment, Drop> {
         ack: SeqNum(packet.ack_number().0 as u32),
         window: packet.window_len(),
         control: bytes[CONTROL],
+        ecn: origin.traffic_class & ecn::MASK,
         options: Options::parse(packet.options())?,
         frame: origin.frame,
         start: (origin.start + header_bytes) as u16,
@@ -170,6 +178,7 @@ mod tests {
         source: LOCAL,
         destination: REMOTE,
         local: 0,
+        traffic_class: 0,
         frame: 3,
         start: 34,
         checksum_verified: false,

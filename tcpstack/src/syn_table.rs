@@ -41,7 +41,9 @@ record! {
         pub(crate) place: u8,
         /// Whether the SYN had SACK-permitted.
         pub(crate) sack_permitted: u8,
-        pub(crate) spare: [u8; 3],
+        /// Whether the SYN asked for ECN, and gets it.
+        pub(crate) ecn: u8,
+        pub(crate) spare: [u8; 2],
     }
 }
 

@@ -253,6 +253,12 @@ pub(crate) mod flag {
     pub(crate) const REARM: u32 = 1 << 9;
     /// Both SYNs had SACK-permitted, RFC 2018 §2.
     pub(crate) const SACK: u32 = 1 << 10;
+    /// ECN is in force, or was asked for by our SYN: RFC 3168 §6.1.1.
+    pub(crate) const ECN: u32 = 1 << 11;
+    /// Segments echo that a mark was received, until the peer has slowed down.
+    pub(crate) const ECE_DUE: u32 = 1 << 12;
+    /// The next segment with new data tells that we have slowed down.
+    pub(crate) const CWR_DUE: u32 = 1 << 13;
     /// How it ended, 3 bits: [`CloseReason`](crate::event::CloseReason).
     pub(crate) const REASON_SHIFT: u32 = 28;
 }

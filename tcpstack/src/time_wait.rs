@@ -178,6 +178,7 @@ mod tests {
             ack: SeqNum(0),
             window: 0,
             control,
+            ecn: 0,
             options: Options {
                 timestamp: timestamp.map(|value| Timestamp { value, echo: 0 }),
                 ..Options::default()

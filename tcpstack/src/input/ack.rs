@@ -6,6 +6,7 @@ use crate::chunks::Use;
 use crate::congestion::{Advice, Congestion};
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
+use crate::ecn;
 use crate::event::{CloseReason, Event};
 use crate::flight::Timer;
 use crate::options::Timestamp;
@@ -33,6 +34,7 @@ pub(super) fn on_ack(
         context.challenge(tcb);
         return Err(Drop::TcpAck.into());
     }
+    ecn::on_echo(tcb, context, segment);
     let then = if segment.ack.after(tcb.snd_una) {
         on_new_ack(tcb, context, segment)
     } else {

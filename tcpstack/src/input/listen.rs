@@ -58,6 +58,7 @@ mod tests {
             ack: SeqNum(900),
             window: 0,
             control,
+            ecn: 0,
             options: Options::default(),
             frame: 0,
             start: 0,

@@ -6,9 +6,10 @@ use super::listen::{OnListen, on_listen};
 use super::syn_received::{OnSynReceived, on_syn_received, syn_ack, syn_window};
 use crate::ConnId;
 use crate::answers::reset_for;
-use crate::config::SynCookies;
+use crate::config::{Ecn, SynCookies};
 use crate::cookies::Granted;
 use crate::counters::Drop;
+use crate::ecn;
 use crate::event::Event;
 use crate::flow_table::Entry;
 use crate::options::Options;
@@ -99,7 +100,7 @@ impl Stack {
         if !self.has_room() {
             return Err(Drop::TcpConnectionsFull);
         }
-        let entry = SynEntry { listener, ..entry_of(segment, iss) };
+        let entry = SynEntry { listener, ..self.entry_of(segment, iss) };
         let index = match self.syns.insert(entry) {
             Some(index) => index,
             None => {
@@ -129,16 +130,16 @@ impl Stack {
     /// RFC 4987 §3.6: a SYN-ACK that says itself what an entry would remember.
     fn answer_with_cookie(&mut self, now_ns: u64, segment: &Segment) {
         let now_stamp = self.settings.timestamp(now_ns);
-        let mut entry = entry_of(segment, SeqNum(0));
+        let mut entry = self.entry_of(segment, SeqNum(0));
         entry.iss = self.cookies.make(now_ns, &segment.key, segment.seq, mss_of(&entry));
         if entry.timestamps == 0 {
-            (entry.shift, entry.sack_permitted) = (NO_SHIFT, 0);
+            (entry.shift, entry.sack_permitted, entry.ecn) = (NO_SHIFT, 0, 0);
         }
         let mut header = syn_ack(&entry, &self.settings, now_stamp);
         if let Some(timestamp) = &mut header.options.timestamp {
             let shift = (entry.shift != NO_SHIFT).then_some(entry.shift);
             let sack = entry.sack_permitted != 0;
-            timestamp.value = Granted { shift, sack, ..Granted::default() }.write(now_stamp);
+            timestamp.value = Granted { shift, sack, ecn: entry.ecn != 0 }.write(now_stamp);
         }
         self.counters.tcp_syn_cookie_sent += 1;
         self.answer(header);
@@ -174,7 +175,8 @@ impl Stack {
             window: 0,
             shift: granted.shift.unwrap_or(NO_SHIFT),
             sack_permitted: granted.sack.into(),
-            ..entry_of(segment, iss)
+            ecn: granted.ecn.into(),
+            ..self.entry_of(segment, iss)
         };
         let conn = self.accept(now_ns, &entry, None);
         self.table.insert(segment.hash, Entry::Connection(conn));
@@ -201,9 +203,12 @@ impl Stack {
                 Err(reason)
             }
             OnSynReceived::Resend => {
+                let entry = self.syns.get_mut(index);
                 if let Some(timestamp) = segment.options.timestamp {
-                    self.syns.get_mut(index).ts_recent = timestamp.value;
+                    entry.ts_recent = timestamp.value;
                 }
+                // RFC 3168 §6.1.1.1: the peer tries without.
+                entry.ecn &= u8::from(ecn::is_setup_syn(segment));
                 self.syns.resend(index);
                 Ok(())
             }
@@ -243,6 +248,10 @@ impl Stack {
             tcb.set(flag::TIMESTAMPS);
             (tcb.ts_recent, tcb.ts_recent_age) = (entry.ts_recent, ts_age(now_ns));
         }
+        if entry.ecn != 0 {
+            tcb.set(flag::ECN);
+            self.counters.tcp_ecn += 1;
+        }
         if entry.sack_permitted != 0 {
             tcb.set(flag::SACK);
         }
@@ -266,22 +275,24 @@ impl Stack {
         }
         conn
     }
-}
 
-/// What a SYN says, for its entry.
-fn entry_of(segment: &Segment, iss: SeqNum) -> SynEntry {
-    let Options { mss, window_shift, timestamp, sack_permitted, .. } = segment.options;
-    SynEntry {
-        key: segment.key,
-        mss: mss.unwrap_or(0),
-        iss,
-        irs: segment.seq,
-        ts_recent: timestamp.map_or(0, |timestamp| timestamp.value),
-        window: segment.window,
-        shift: window_shift.unwrap_or(NO_SHIFT),
-        timestamps: timestamp.is_some().into(),
-        sack_permitted: sack_permitted.into(),
-        ..superpage::Record::zeroed()
+    /// What a SYN says, for its entry.
+    fn entry_of(&self, segment: &Segment, iss: SeqNum) -> SynEntry {
+        let Options { mss, window_shift, timestamp, sack_permitted, .. } = segment.options;
+        let has_ecn = self.settings.features.ecn != Ecn::Off && ecn::is_setup_syn(segment);
+        SynEntry {
+            key: segment.key,
+            mss: mss.unwrap_or(0),
+            iss,
+            irs: segment.seq,
+            ts_recent: timestamp.map_or(0, |timestamp| timestamp.value),
+            window: segment.window,
+            shift: window_shift.unwrap_or(NO_SHIFT),
+            timestamps: timestamp.is_some().into(),
+            sack_permitted: sack_permitted.into(),
+            ecn: has_ecn.into(),
+            ..superpage::Record::zeroed()
+        }
     }
 }
 

@@ -74,7 +74,8 @@ fn is_stamped_before(entry: &SynEntry, segment: &Segment) -> bool {
 pub(crate) fn syn_ack(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> Header {
     Header {
         seq: entry.iss,
-        control: control::SYN | control::ACK,
+        // RFC 3168 §6.1.1: an ECN-setup SYN-ACK has ECE alone.
+        control: control::SYN | control::ACK | if entry.ecn != 0 { control::ECE } else { 0 },
         window: syn_window(settings) as u16,
         options: Options {
             mss: Some(settings.mss(&entry.key)),

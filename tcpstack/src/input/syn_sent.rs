@@ -4,6 +4,7 @@ use super::{ack, text};
 use crate::answers::reset_for;
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
+use crate::ecn;
 use crate::event::{CloseReason, Event};
 use crate::segment::{Segment, control};
 use crate::settings::ts_age;
@@ -45,6 +46,14 @@ pub(super) fn on_segment(
     tcb.snd_wnd = u32::from(segment.window);
     tcb.snd_wnd_max = tcb.snd_wnd;
     tcb.set(flag::ACK_NOW | flag::OUTPUT);
+    // RFC 3168 §6.1.1: in force only if it was asked for, and granted or asked for by the peer.
+    let has_ecn =
+        if acks_syn { ecn::is_setup_syn_ack(segment) } else { ecn::is_setup_syn(segment) };
+    if !has_ecn {
+        tcb.clear(flag::ECN);
+    } else if tcb.has(flag::ECN) {
+        context.counters.tcp_ecn += 1;
+    }
     if !acks_syn {
         // A simultaneous open: our SYN is sent again as a SYN-ACK. RFC 9293 §3.5, figure 7.
         context.set_state(tcb, State::SynReceived);

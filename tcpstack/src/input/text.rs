@@ -5,6 +5,7 @@ use superpage::NIL;
 use crate::chunks::Chunks;
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
+use crate::ecn;
 use crate::event::{CloseReason, Event};
 use crate::reassembly;
 use crate::sack::{self, Block};
@@ -36,6 +37,9 @@ pub(super) fn on_text(
         // RFC 9293 §3.6.1 (MUST-12, SHLD-3): nobody will read this, and the peer shall know.
         let then = Then::End { reason: CloseReason::Aborted, reset: true };
         return Err(Refusal { reason: Drop::TcpClosed, then });
+    }
+    if !text.octets.is_empty() {
+        ecn::on_data(tcb, context, segment);
     }
     let stored = store(tcb, context, segment, &text);
     if has_fin && fin_seq.at_or_before(tcb.rcv_adv) && fin_seq.at_or_after(tcb.rcv_nxt) {

@@ -12,7 +12,7 @@ use crate::options::{Options, Timestamp};
 use crate::segment::{Header, control};
 use crate::seq::SeqNum;
 use crate::tcb::{State, Tcb, flag};
-use crate::{ConnId, sack, send_buffer, window};
+use crate::{ConnId, ecn, sack, send_buffer, window};
 
 /// Where a connection goes after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,17 @@ impl<S: FrameSink> Transmit<'_, S> {
             return if tcb.has(flag::ACK_NOW) { self.acknowledge(tcb) } else { Visit::Done };
         }
         let is_answer = tcb.state() == State::SynReceived;
+        if backoff > 0 && !is_answer {
+            // RFC 3168 §6.1.1.1: perhaps somebody on the way drops what asks for ECN.
+            tcb.clear(flag::ECN);
+        }
+        let ecn_bits = if tcb.has(flag::ECN) { ecn::setup_bits(is_answer) } else { 0 };
         let timestamp = Timestamp { value: settings.timestamp(now_ns), echo: tcb.ts_recent };
         let header = Header {
             key: tcb.key,
             seq: tcb.snd_una,
             ack: if is_answer { tcb.rcv_nxt } else { SeqNum(0) },
-            control: control::SYN | if is_answer { control::ACK } else { 0 },
+            control: control::SYN | if is_answer { control::ACK } else { 0 } | ecn_bits,
             window: crate::input::syn_window(settings) as u16,
             options: Options {
                 mss: Some(settings.mss(&tcb.key)),
@@ -182,7 +187,9 @@ impl<S: FrameSink> Transmit<'_, S> {
         let mut bits = control::ACK;
         bits |= if is_last && piece.octets > 0 { control::PSH } else { 0 };
         bits |= if piece.fin { control::FIN } else { 0 };
-        let header = self.header(tcb, piece.seq, bits);
+        let is_new = piece.octets > 0 && !piece.is_probe && piece.seq.at_or_after(tcb.snd_nxt);
+        let (traffic_class, told) = ecn::mark_data(tcb, is_new);
+        let header = Header { traffic_class, ..self.header(tcb, piece.seq, bits | told) };
         let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return Visit::Done };
         let chunks = &*self.chunks;
         let (octets, hint) = (piece.octets as usize, tcb.neighbor);
@@ -191,6 +198,9 @@ impl<S: FrameSink> Transmit<'_, S> {
         });
         if sent == Sent::NoRoom {
             return Visit::NoRoom;
+        }
+        if told != 0 {
+            tcb.clear(flag::CWR_DUE);
         }
         self.account(tcb, piece, sent != Sent::Unresolved);
         self.acknowledged(tcb);
@@ -262,7 +272,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             key: tcb.key,
             seq,
             ack: tcb.rcv_nxt,
-            control,
+            control: control | ecn::echo(tcb),
             window: window::advertise(tcb, settings),
             options: Options {
                 timestamp: tcb.has(flag::TIMESTAMPS).then_some(timestamp),

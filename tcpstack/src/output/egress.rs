@@ -63,7 +63,8 @@ impl<S: FrameSink> Egress<'_, S> {
         }
         self.counters.tcp_sent += 1;
         self.counters.tcp_reset_sent += u64::from(header.control & control::RST != 0);
-        self.counters.tcp_pure_ack += u64::from(octets == 0 && header.control == control::ACK);
+        self.counters.tcp_pure_ack +=
+            u64::from(octets == 0 && header.control & !control::ECE == control::ACK);
         sent
     }
 

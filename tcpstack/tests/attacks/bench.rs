@@ -24,6 +24,10 @@ pub(crate) const RST: u16 = 0x04;
 pub(crate) const PSH: u16 = 0x08;
 pub(crate) const ACK: u16 = 0x10;
 pub(crate) const URG: u16 = 0x20;
+pub(crate) const ECE: u16 = 0x40;
+pub(crate) const CWR: u16 = 0x80;
+/// RFC 9768 calls it AE.
+pub(crate) const NS: u16 = 0x100;
 
 /// One TCP packet, as much of it as these tests care for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,10 @@ impl Packet {
 
     pub(crate) fn window(self, window: u16) -> Self {
         Self { window, ..self }
+    }
+
+    pub(crate) fn traffic_class(self, traffic_class: u8) -> Self {
+        Self { traffic_class, ..self }
     }
 
     /// TSval and TSecr.

@@ -7,7 +7,7 @@ use crate::bench::{ACK, Bench, FIN, MS, Packet, RST, SYN, config, option, packet
 const IRS: u32 = u32::MAX - 5;
 
 fn always() -> Bench {
-    let features = Features { syn_cookies: SynCookies::Always };
+    let features = Features { syn_cookies: SynCookies::Always, ..Features::default() };
     Bench::with(StackConfig { features, ..config() })
 }
 
@@ -180,7 +180,7 @@ fn cookie_connection_takes_the_place_of_an_unfinished_one() {
 #[test]
 fn cookie_ack_without_a_tcb_may_try_again_later() {
     let limits = Limits { connections: 1, ..config().limits };
-    let features = Features { syn_cookies: SynCookies::Always };
+    let features = Features { syn_cookies: SynCookies::Always, ..Features::default() };
     let mut bench = Bench::with(StackConfig { limits, features, ..config() });
     let [first, second] = [4_000, 4_001].map(|port| syn_ack(&mut bench, &full_syn(port)));
     bench.answer(&last_ack(&first));

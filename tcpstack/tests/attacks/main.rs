@@ -3,5 +3,6 @@
 
 mod bench;
 mod cookies;
+mod ecn;
 mod malformed;
 mod refusal;

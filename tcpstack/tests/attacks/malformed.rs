@@ -12,6 +12,7 @@ const IP: usize = 14;
 const TCP: usize = 34;
 
 type Counter = fn(&StackCounters) -> u64;
+type Change = fn(&mut Vec<u8>);
 
 /// A stack with one connection; its next sequence numbers.
 struct Victim {
@@ -95,7 +96,7 @@ fn frames_cut_short_at_every_length_are_dropped() {
 fn lengths_of_ipv4_that_contradict_each_other_are_dropped() {
     let mut victim = Victim::new();
     let malformed: Counter = |counters| counters.drop_ipv4_malformed;
-    let cases: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let cases: [(&str, Change); 7] = [
         ("version 5", |frame| frame[IP] = 0x55),
         ("version 6 in an IPv4 frame", |frame| frame[IP] = 0x65),
         ("header of 16 bytes", |frame| frame[IP] = 0x44),

@@ -21,7 +21,7 @@ fn after_refuse_new_syns_are_reset_and_connections_go_on() {
 #[test]
 fn after_refuse_new_handshakes_under_way_are_reset() {
     for syn_cookies in [SynCookies::Never, SynCookies::Always] {
-        let features = Features { syn_cookies };
+        let features = Features { syn_cookies, ..Features::default() };
         let mut bench = Bench::with(StackConfig { features, ..config() });
         let syn_ack = bench.answer(&packet(4_000, SYN, 50, 0)).remove(0);
         bench.stack.refuse_new();

@@ -92,7 +92,7 @@ fn full_table_of_connections_drops_syns() {
 #[test]
 fn full_table_of_passive_opens_forgets_who_let_a_time_out_pass() {
     let limits = Limits { connections: 10, ..config().limits };
-    let features = Features { syn_cookies: SynCookies::Never };
+    let features = Features { syn_cookies: SynCookies::Never, ..Features::default() };
     let mut bench = Bench::with(tcpstack::StackConfig { limits, features, ..config() });
     let syn = |bench: &mut Bench, port| {
         bench.peer_port = PEER_PORT + port;
