@@ -82,6 +82,7 @@ def report(link, outcomes, seconds, options):
     """The sums, and the exit code."""
     failed = [one for one in outcomes if one.verdict in ("FAILED", "BROKEN")]
     skipped = [one for one in outcomes if one.verdict == "skipped"]
+    differs = [one for one in outcomes if one.verdict == "differs"]
     if options.times:
         for one in sorted(outcomes, key=lambda one: -one.seconds)[:25]:
             print(f"{one.seconds:6.1f} s {one.check.name}")
@@ -90,9 +91,10 @@ def report(link, outcomes, seconds, options):
             one.check.name: [one.check.section, one.verdict, one.why] for one in outcomes}))
     for fault in link.faults[:20]:
         print(f"malformed frame from the target: {fault}")
-    print(f"prober against {options.against}: {len(outcomes) - len(failed) - len(skipped)} passed, "
-          f"{len(failed)} failed, {len(skipped)} skipped, {len(link.faults)} malformed frames, "
-          f"{seconds:.0f} s")
+    print(f"prober against {options.against}: "
+          f"{len(outcomes) - len(failed) - len(skipped) - len(differs)} passed, "
+          f"{len(failed)} failed, {len(differs)} known differences, {len(skipped)} skipped, "
+          f"{len(link.faults)} malformed frames, {seconds:.0f} s")
     return 1 if failed or link.faults else 0
 
 

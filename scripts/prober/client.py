@@ -94,6 +94,11 @@ class Client:
         self.send("A")
         return self
 
+    @property
+    def room(self):
+        """Most octets of text in a segment of ours."""
+        return (self.mss or 536) - (12 if self.stamps else 0)
+
     def reset(self):
         """Ends it, wherever the target believes the connection to be."""
         for seq in {self.snd} | ({self.acked} if self.acked is not None else set()):
@@ -183,8 +188,8 @@ class Client:
 
     def echo(self, data=b"ping", within=3.0):
         """Sends, and gets the same back."""
-        for at in range(0, len(data), self.mss or 536):
-            self.send("PA", data[at:at + (self.mss or 536)])
+        for at in range(0, len(data), self.room):
+            self.send("PA", data[at:at + self.room])
         got = self.read(len(data), within)
         if got != data:
             at = next(i for i in range(len(data)) if got[i] != data[i])
@@ -208,7 +213,7 @@ class Client:
         The window stays open; the first flight of the target is in the inbox.
         """
         data = bytes(self.host.random.randrange(256) for _ in range(count))
-        size = size or self.mss
+        size = min(size or 1 << 16, self.room)
         for at in range(0, count, size):
             self.send("PA", data[at:at + size], window=window)
         return data

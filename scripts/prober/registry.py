@@ -20,6 +20,8 @@ class Check:
     family: int
     #: Runs alone, after the others: it floods the target, or counts on quiet.
     alone: bool = False
+    #: Why Linux rightly or knowingly does otherwise.
+    linux: str = ""
 
 
 @dataclasses.dataclass
@@ -31,12 +33,12 @@ class Outcome:
     story: str = ""
 
 
-def check(section, families=(4,), alone=False):
+def check(section, families=(4,), alone=False, linux=""):
     """Registers a check; its docstring says what must happen, `section` where that stands."""
     def register(function):
         for family in families:
             suffix = "_v6" if family == 6 and 4 in families else ""
-            CHECKS.append(Check(function.__name__ + suffix, section, function, family, alone))
+            CHECKS.append(Check(function.__name__ + suffix, section, function, family, alone, linux))
         return function
     return register
 
@@ -46,7 +48,7 @@ BOTH = (4, 6)
 SIX = (6,)
 
 
-def cases(section, *arguments, families=(4,), alone=False):
+def cases(section, *arguments, families=(4,), alone=False, linux=""):
     """Registers a check once for each case: (name, arguments...)."""
     def register(function):
         for label, *rest in arguments:
@@ -54,7 +56,7 @@ def cases(section, *arguments, families=(4,), alone=False):
                 return function(host, *rest)
             run.__name__ = f"{function.__name__}_{label}"
             run.__doc__ = function.__doc__
-            check(section, families, alone)(run)
+            check(section, families, alone, linux)(run)
         return function
     return register
 
@@ -74,6 +76,8 @@ def perform(link, one):
         verdict, why = "skipped", str(reason)
     except Failure as reason:
         verdict, why = "FAILED", str(reason)
+        if one.linux and link.target.kind == "linux":
+            verdict, why = "differs", one.linux
     except Exception:  # pylint: disable=broad-except
         verdict, why = "BROKEN", traceback.format_exc()
     finally:
@@ -81,7 +85,7 @@ def perform(link, one):
             flow.reset()
     seconds = time.monotonic() - begun
     story = host.tell() if verdict in ("FAILED", "BROKEN") else ""
-    if verdict == "FAILED" or verdict == "BROKEN":
+    if story:
         story = f"    {one.run.__doc__}\n{story}"
     host.answers = True
     return Outcome(one, verdict, seconds, why, story)

@@ -274,7 +274,7 @@ def text_nobody_will_read_is_reset(host):
     host.wait("a reset", lambda frame: "R" in frame.flags, 1, client.inbox)
 
 
-@check("RFC 5961 §3.2")
+@check("RFC 5961 §3.2", linux="Linux keeps no window in FIN-WAIT-2 after close(), and ends it")
 def blind_reset_in_fin_wait_ends_nothing(host):
     """Also after the target has closed a reset beside RCV.NXT ends nothing."""
     client = closed_by_target(host)
