@@ -279,11 +279,12 @@ free_metrics_port() {
 }
 
 # The namespace, if the profile has one, and the tap, if its port is one. The kernel's side gets the
-# address that follows the appliance's; the interface outlives the process that opens it.
+# address that follows the appliance's first; the interface outlives the process that opens it.
 instance_network() {
     local name=$1 address prefix
     [[ $(profile_get "$2" port netns) ]] || return 0
     address=$(profile_get "$2" port addresses)
+    address=${address%%,*}
     prefix=${address#*/} address=${address%/*}
     ip netns add "trunkline-$name"
     ip -n "trunkline-$name" link set lo up

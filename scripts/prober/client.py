@@ -4,7 +4,7 @@ import collections
 import time
 
 import wire
-from link import Failure, Skip
+from link import Failure
 
 ECHO, DISCARD, ECHO_ONCE = 7, 9, 1007
 
@@ -245,8 +245,3 @@ def matches(frame, flags, fields):
 def need(condition, what):
     if not condition:
         raise Failure(what)
-
-
-def need_family(host, family):
-    if family == 6 and not host.target.ip6:
-        raise Skip("the target has no IPv6 address")

@@ -98,7 +98,8 @@ class Link:
             return
         wanted = self._asked_for(frame)
         for host in list(self.hosts.values()):
-            if host.hears_all or host is wanted:
+            asks = frame.kind == "arp" or frame.kind == "icmpv6" and frame.type == 135
+            if host is wanted or host.hears_all and not asks:
                 host.deliver(frame)
 
     def _asked_for(self, frame):
@@ -186,9 +187,13 @@ class Host:
                 if unwanted(frame):
                     raise Failure(f"not expected ({what}): {wire.describe(frame)}")
 
-    def drain(self):
+    def wait_all(self, during):
+        """All that arrives in that time and belongs to no connection."""
+        time.sleep(during)
         with self.changed:
+            frames = list(self.inbox)
             self.inbox.clear()
+        return frames
 
     # --- what is sent ----------------------------------------------------------------------
 

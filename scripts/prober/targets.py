@@ -17,11 +17,9 @@ ADDRESS4, ADDRESS6, BITS4, BITS6 = "10.77.0.1", "fd77::1", 16, 64
 class Target:
     """The addresses of both sides. `patience` stretches what must happen within a time."""
 
-    has_address6 = True
-
     def __init__(self, name):
         self.name, self.namespace, self.interface = name, f"trunkline-{name}", f"tl-{name}"
-        self.ip4, self.ip6 = wire.address(ADDRESS4), None
+        self.ip4, self.ip6 = wire.address(ADDRESS4), wire.address(ADDRESS6)
         self.mac, self.link_local, self.patience = None, None, 1.5
 
     @staticmethod
@@ -38,9 +36,7 @@ class Target:
             link = Link(self.interface, self)
         self.mac = self._learn(link, "ARP", lambda host: host.send_arp(1),
                                lambda frame: frame.kind == "arp" and frame.operation == 2)
-        if self.has_address6:
-            self.ip6 = wire.address(ADDRESS6)
-            self.link_local = link_local_of(self.mac)
+        self.link_local = link_local_of(self.mac)
         return link
 
     def _learn(self, link, what, ask, wanted):
@@ -86,7 +82,8 @@ class Linux(Target):
                 run("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off", "gso", "off",
                     "gro", "off", check=False)
         run("ip", "-n", self._there, "link", "set", "lo", "up")
-        run("ip", "-n", self._there, "addr", "add", f"{ADDRESS4}/{BITS4}", "dev", "server")
+        run("ip", "-n", self._there, "addr", "add", f"{ADDRESS4}/{BITS4}", "brd", "+",
+            "dev", "server")
         run("ip", "-n", self._there, "addr", "add", f"{ADDRESS6}/{BITS6}", "dev", "server", "nodad")
         run("ip", "-n", self._there, "link", "set", "server", "up")
         run("ip", "-n", self.namespace, "link", "set", self.interface, "up")
@@ -123,9 +120,7 @@ class Trunkline(Target):
         old = 'addresses = ["10.77.0.1/24"'
         if old not in text:
             raise Failure("dev-tap.toml has another address than the prober knows")
-        self.has_address6 = "IPv6" in (ROOT / "hwconfig/src/reference.rs").read_text() \
-            if (ROOT / "hwconfig/src/reference.rs").exists() else False
-        new = f'addresses = ["{ADDRESS4}/{BITS4}"'
+        new = f'addresses = ["{ADDRESS4}/{BITS4}", "{ADDRESS6}/{BITS6}"'
         self._profile.write_text(text.replace(old, new), encoding="utf-8")
 
     def start(self):
