@@ -181,8 +181,8 @@ def flood_of_neighbours_does_no_harm(host):
 
 @check("RFC 1122 §2.3.2 (cache flooding)", alone=True)
 def flood_of_unreachable_strangers_does_no_harm(host):
-    """Pings from five hundred addresses where nobody is, then one from somebody new."""
-    for number in range(500):
+    """Pings from a hundred addresses where nobody is, then one from somebody new."""
+    for number in range(100):
         source = bytes([10, 77, 210 + number // 250, 1 + number % 250])
         host.ping(source=source)
     host.wait_all(0.3)

@@ -48,13 +48,15 @@ def options_survive_a_syn_flood(host):
     if "scale" not in client.syn_ack.options:
         return
     client.hold(5000, window=20)
-    octets = sum(len(frame.data) for frame in client.collect(0.3) if frame.data)
+    octets = max(((frame.seq + len(frame.data) - client.rcv) % wire.MODULUS
+                  for frame in client.collect(0.15) if frame.data), default=0)
     need(1000 < octets <= 20 << 7, f"{octets} octets in a window of {20 << 7}")
 
 
 @check("RFC 4987 §3.6", alone=True)
 def syn_flood_from_one_host_does_not_keep_it_out(host):
     """Thousands of half-open connections of one address."""
+    host.alive()
     for number in range(5000):
         segment = wire.tcp(host.own, host.peer, (1024 + number, 7), number, 0, 2, 65535)
         host.send_ip(wire.TCP, segment)

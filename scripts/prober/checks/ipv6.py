@@ -78,7 +78,7 @@ def flow_label_and_traffic_class_do_not_matter(host):
        ("two_destinations", [(wire.DESTINATION, b""), (wire.DESTINATION, b"")]),
        ("hop_by_hop_destination", [(wire.HOP_BY_HOP, b""), (wire.DESTINATION, b"")]),
        ("router_alert", [(wire.HOP_BY_HOP, b"\5\2\0\0")]),
-       ("long_padding", [(wire.DESTINATION, b"\1\x64" + bytes(100))]),
+       ("long_padding", [(wire.DESTINATION, b"\1\5" + bytes(5) + b"\1\3" + bytes(3))]),
        ("skipped_option", [(wire.DESTINATION, b"\x1e\x04abcd")]),
        ("atomic_fragment", [(wire.FRAGMENT, 7)]),
        ("destination_atomic_fragment", [(wire.DESTINATION, b""), (wire.FRAGMENT, 8)]),
@@ -310,7 +310,7 @@ def overlapping_fragments_are_dropped(host):
 @check("RFC 8200 §4.5, RFC 4443 §3.4", SIX)
 def fragment_of_odd_length_is_a_problem(host):
     """Not a multiple of eight and not the last: parameter problem, code 0, at Payload Length."""
-    host.send_ip(wire.FRAGMENT, wire.fragment_header(wire.ICMPV6, 0, 1, 5) + bytes(13))
+    host.send_ip(wire.FRAGMENT, wire.fragment_header(wire.ICMPV6, 0, 1, 5) + b"\x80" * 13)
     problem(host, 0, 4)
 
 
