@@ -114,10 +114,9 @@ impl Context<'_> {
     /// Drops all data received and not consumed.
     pub(crate) fn discard_received(&mut self, tcb: &mut Tcb) {
         self.chunks.release_chain(tcb.rcv_head, Use::InOrder);
-        self.chunks.release_chain(tcb.ooo_head, Use::OutOfOrder);
+        reassembly::release(tcb, self.chunks);
         sack::release(tcb, self.chunks);
         (tcb.rcv_head, tcb.rcv_tail, tcb.rcv_len) = (NIL, NIL, 0);
-        (tcb.ooo_head, tcb.ooo_tail, tcb.ooo_chunks) = (NIL, NIL, 0);
     }
 
     /// Gives back everything the connection holds but its TCB.
@@ -143,4 +142,5 @@ impl Context<'_> {
 
 /// 5 s, in units of 2⁸ ms.
 const CHALLENGE_PERIOD: u16 = 5_000 >> 8;
-const CHALLENGES_MAX: u8 = 10;
+/// Challenge ACKs of a connection in that time, and of a passive open while it lasts.
+pub(crate) const CHALLENGES_MAX: u8 = 10;

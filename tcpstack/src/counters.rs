@@ -155,6 +155,10 @@ counters! {
         tcp_challenge_ack: segments,
         /// Challenge acknowledgments beyond the limit of their connection.
         tcp_challenge_ack_limited: segments,
+        /// Connections whose data behind an old hole was dropped because chunks were short.
+        tcp_hole_reclaimed: connections,
+        /// Connections reset because chunks were short and the peer took nothing for long.
+        tcp_stalled: connections,
         /// Resets sent.
         tcp_reset_sent: segments,
         /// Resets received that ended a connection.

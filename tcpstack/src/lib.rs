@@ -49,7 +49,7 @@
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
 //! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
-//! | a connection's data | `chunks` (the pool), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
+//! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
 //! | numbers | `rtt`, `rto`, `congestion`, `ecn`, `window`, `isn` |
@@ -129,6 +129,7 @@ mod places;
 mod ports;
 mod reassembly;
 mod receive_buffer;
+mod reclaim;
 mod rto;
 mod rtt;
 mod sack;

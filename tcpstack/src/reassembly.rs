@@ -159,6 +159,12 @@ pub(crate) fn splice(tcb: &mut Tcb, chunks: &mut Chunks) -> bool {
     any
 }
 
+/// Drops everything stored. Nothing of it may be acknowledged.
+pub(crate) fn release(tcb: &mut Tcb, chunks: &mut Chunks) {
+    chunks.release_chain(tcb.ooo_head, Use::OutOfOrder);
+    (tcb.ooo_head, tcb.ooo_tail, tcb.ooo_chunks) = (NIL, NIL, 0);
+}
+
 /// Whether the first stored octets are acknowledged.
 pub(crate) fn is_splice_due(tcb: &Tcb, chunks: &Chunks) -> bool {
     tcb.ooo_head != NIL && header(chunks, tcb.ooo_head).seq.before(tcb.rcv_nxt)

@@ -19,6 +19,7 @@ use crate::list::List;
 use crate::neighbor::Neighbors;
 use crate::places::Places;
 use crate::ports::Ports;
+use crate::reclaim::Reclaimer;
 use crate::segment::Segment;
 use crate::settings::Settings;
 use crate::steering::Steering;
@@ -55,6 +56,7 @@ pub struct Stack {
     pub(crate) ports: Ports,
     /// No connection is accepted any more.
     pub(crate) refuses_new: bool,
+    pub(crate) reclaimer: Reclaimer,
     pub(crate) trace: Trace,
     /// The segments of the burst at hand.
     pub(crate) segments: Vec<Segment>,
@@ -111,6 +113,7 @@ impl Stack {
             cookies: Cookies::new(&config.secret),
             ports: Ports::new(&config.secret),
             refuses_new: false,
+            reclaimer: Reclaimer::default(),
             trace: region("trace", Trace::create(placement))?,
             segments: Vec::with_capacity(BURST_FRAMES_MAX),
             reported: None,

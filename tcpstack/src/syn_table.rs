@@ -43,7 +43,9 @@ record! {
         pub(crate) sack_permitted: u8,
         /// Whether the SYN asked for ECN, and gets it.
         pub(crate) ecn: u8,
-        pub(crate) spare: [u8; 2],
+        /// Segments that were questioned.
+        pub(crate) challenges: u8,
+        pub(crate) spare: u8,
     }
 }
 

@@ -259,6 +259,8 @@ pub(crate) mod flag {
     pub(crate) const ECE_DUE: u32 = 1 << 12;
     /// The next segment with new data tells that we have slowed down.
     pub(crate) const CWR_DUE: u32 = 1 << 13;
+    /// Data has waited behind the same hole since chunks were short the last time.
+    pub(crate) const HOLE_SEEN: u32 = 1 << 14;
     /// How it ended, 3 bits: [`CloseReason`](crate::event::CloseReason).
     pub(crate) const REASON_SHIFT: u32 = 28;
 }

@@ -43,8 +43,8 @@ impl Stack {
         (due_ns != 0).then_some(due_ns)
     }
 
-    /// Housekeeping: passive opens, TIME-WAIT and neighbours whose time is over, and connections
-    /// that wait for chunks. Looks at no more than about `budget` of them.
+    /// Housekeeping: passive opens, TIME-WAIT and neighbours whose time is over, connections that
+    /// wait for chunks, and those that hold them when they are short. Looks at no more than about `budget` of them.
     pub fn expire(&mut self, now_ns: u64, budget: usize) {
         self.now_ns = now_ns;
         self.trace.new_round();
@@ -68,6 +68,7 @@ impl Stack {
         }
         self.neighbors.expire(now_ns);
         self.counters.neighbor_evicted = self.neighbors.evicted();
+        self.reclaim(now_ns, budget);
         self.wake_chunk_waiters(budget);
     }
 
@@ -81,6 +82,7 @@ impl Stack {
             self.syns.next_expiry(),
             self.time_waits.next_expiry(),
             self.neighbors.next_expiry(),
+            self.next_reclaim(),
         ]
         .into_iter()
         .flatten()

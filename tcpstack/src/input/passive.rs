@@ -7,6 +7,7 @@ use super::syn_received::{OnSynReceived, on_syn_received, syn_ack, syn_window};
 use crate::ConnId;
 use crate::answers::reset_for;
 use crate::config::{Ecn, SynCookies};
+use crate::context::CHALLENGES_MAX;
 use crate::cookies::Granted;
 use crate::counters::Drop;
 use crate::ecn;
@@ -14,7 +15,7 @@ use crate::event::Event;
 use crate::flow_table::Entry;
 use crate::options::Options;
 use crate::rtt::RttEstimate;
-use crate::segment::Segment;
+use crate::segment::{Header, Segment};
 use crate::seq::SeqNum;
 use crate::settings::{default_mss, ts_age};
 use crate::stack::Stack;
@@ -202,6 +203,10 @@ impl Stack {
                 }
                 Err(reason)
             }
+            OnSynReceived::Challenge(reason, answer) => {
+                self.challenge(index, answer);
+                Err(reason)
+            }
             OnSynReceived::Resend => {
                 let entry = self.syns.get_mut(index);
                 if let Some(timestamp) = segment.options.timestamp {
@@ -226,6 +231,18 @@ impl Stack {
                 self.connection_segment(now_ns, conn, segment, octets)
             }
         }
+    }
+
+    /// RFC 5961 §7, for a passive open: in its short life it questions a few segments.
+    fn challenge(&mut self, index: u32, answer: Header) {
+        let entry = self.syns.get_mut(index);
+        if entry.challenges >= CHALLENGES_MAX {
+            self.counters.tcp_challenge_ack_limited += 1;
+            return;
+        }
+        entry.challenges += 1;
+        self.counters.tcp_challenge_ack += 1;
+        self.answer(answer);
     }
 
     /// The entry becomes a connection. The segment that did it comes next, and brings its window.

@@ -11,8 +11,10 @@ use crate::syn_table::{NO_SHIFT, SynEntry};
 /// What a passive open does with a segment. The caller carries it out.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OnSynReceived {
-    /// It is dropped, perhaps with an answer.
+    /// It is dropped, perhaps with a reset.
     Refuse(Drop, Option<Header>),
+    /// It is dropped, and the peer is told what would be right.
+    Challenge(Drop, Header),
     /// The peer has not seen our SYN-ACK: it is sent again.
     Resend,
     /// The peer gives up: back to LISTEN.
@@ -34,25 +36,28 @@ pub(super) fn on_syn_received(
     }
     if is_stamped_before(entry, segment) && !segment.has(control::RST) {
         let answer = acknowledge(entry, settings, now_stamp);
-        return OnSynReceived::Refuse(Drop::TcpPaws, Some(answer));
+        return OnSynReceived::Challenge(Drop::TcpPaws, answer);
     }
     // First step: the window.
     if !is_acceptable(rcv_nxt, syn_window(settings), segment.seq, segment.len()) {
-        let answer = (!segment.has(control::RST)).then(|| acknowledge(entry, settings, now_stamp));
-        return OnSynReceived::Refuse(Drop::TcpWindow, answer);
+        return if segment.has(control::RST) {
+            OnSynReceived::Refuse(Drop::TcpWindow, None)
+        } else {
+            OnSynReceived::Challenge(Drop::TcpWindow, acknowledge(entry, settings, now_stamp))
+        };
     }
     // Second step, with RFC 5961 §3.2: only a reset at the next octet is believed.
     if segment.has(control::RST) {
         return if segment.seq == rcv_nxt {
             OnSynReceived::Forget
         } else {
-            OnSynReceived::Refuse(Drop::TcpReset, Some(acknowledge(entry, settings, now_stamp)))
+            OnSynReceived::Challenge(Drop::TcpReset, acknowledge(entry, settings, now_stamp))
         };
     }
     // Fourth step, with RFC 5961 §4.2.
     if segment.has(control::SYN) {
         let answer = acknowledge(entry, settings, now_stamp);
-        return OnSynReceived::Refuse(Drop::TcpSyn, Some(answer));
+        return OnSynReceived::Challenge(Drop::TcpSyn, answer);
     }
     // Fifth step.
     if !segment.has(control::ACK) {

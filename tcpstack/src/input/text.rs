@@ -119,7 +119,11 @@ fn store(
     if tcb.ooo_head != NIL {
         // RFC 5681 §4.2: what fills a gap is acknowledged at once.
         tcb.set(flag::ACK_NOW);
-        tcb.rcv_nxt = reassembly::contiguous_end(tcb, context.chunks, tcb.rcv_nxt);
+        let end = reassembly::contiguous_end(tcb, context.chunks, tcb.rcv_nxt);
+        if end != tcb.rcv_nxt {
+            tcb.clear(flag::HOLE_SEEN);
+        }
+        tcb.rcv_nxt = end;
     }
     sack::advance(tcb, context.chunks);
     let received = tcb.rcv_nxt.since(before);

@@ -2,7 +2,9 @@
 //! packets are scripts: `tests/scripts/attacks`.
 
 mod bench;
+mod blind;
 mod cookies;
 mod ecn;
 mod malformed;
+mod memory;
 mod refusal;
