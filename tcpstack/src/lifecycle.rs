@@ -127,11 +127,13 @@ impl Stack {
         self.places.put(&mut self.tcbs, conn, place);
     }
 
-    /// The TCB ends, the address pair stays taken, and the peer's FIN is acknowledged.
+    /// The TCB ends, the address pair stays taken, and the peer's FIN is acknowledged, unless it was
+    /// in CLOSING already.
     fn enter_time_wait(&mut self, now_ns: u64, conn: ConnId) {
         let timestamp = self.settings.timestamp(now_ns);
         let tcb = &mut self.tcbs[conn];
         let window = window::field(tcb);
+        let is_ack_due = tcb.has(flag::ACK_NOW);
         let entry = TimeWaitEntry {
             key: tcb.key,
             window,
@@ -142,7 +144,9 @@ impl Stack {
             ..superpage::Record::zeroed()
         };
         self.trace.transition(now_ns, tcb.spot(conn), tcb.state(), State::TimeWait);
-        self.answer(acknowledge(&entry, timestamp));
+        if is_ack_due {
+            self.answer(acknowledge(&entry, timestamp));
+        }
         self.release(now_ns, conn, CloseReason::Finished, false);
         if self.settings.limits.time_wait_entries == 0 {
             return;

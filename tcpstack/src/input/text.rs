@@ -109,14 +109,14 @@ fn store(
         }
         return Ok(());
     }
-    let before = tcb.rcv_nxt;
+    let (before, had_gap) = (tcb.rcv_nxt, tcb.ooo_head != NIL);
     let stored = if reassembly::is_splice_due(tcb, context.chunks) {
         // Earlier octets wait to be spliced: these go behind them.
         reassemble(tcb, context, text)
     } else {
         hand_over(tcb, context, segment, text)
     };
-    if tcb.ooo_head != NIL {
+    if had_gap {
         // RFC 5681 §4.2: what fills a gap is acknowledged at once.
         tcb.set(flag::ACK_NOW);
         let end = reassembly::contiguous_end(tcb, context.chunks, tcb.rcv_nxt);

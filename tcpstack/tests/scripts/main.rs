@@ -123,8 +123,16 @@ macro_rules! topics {
 }
 
 topics! {
+    acknowledgements
+    challenge
+    closing
     handshake
+    keep_alive
+    recovery
+    retransmission
     sequence
+    time_wait
+    windows
 }
 
 fn folder() -> PathBuf {
