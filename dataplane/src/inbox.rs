@@ -49,13 +49,19 @@ impl FrameBuffer {
         self.count == BATCH_FRAMES_MAX
     }
 
+    /// Whether a frame is as short as those that the port receives: a reassembled datagram may be
+    /// longer.
+    pub(crate) fn takes(&self, frame: &[u8]) -> bool {
+        frame.len() <= self.slot_bytes
+    }
+
     /// Adds a frame.
     ///
     /// # Panics
     /// When the buffer is full, or the frame longer than any that the port receives.
     pub(crate) fn push(&mut self, frame: &[u8], checksum_verified: bool) {
         let start = self.count * self.slot_bytes;
-        assert!(frame.len() <= self.slot_bytes, "frames of other shards came from the same port");
+        assert!(self.takes(frame), "frames of other shards came from the same port");
         self.bytes[start..][..frame.len()].copy_from_slice(frame);
         self.held[self.count] = Held { len: frame.len(), checksum_verified };
         self.count += 1;

@@ -97,8 +97,10 @@ pub(crate) struct Engine {
     pub(crate) wheel: Wheel,
     pub(crate) peers: Peers,
     pub(crate) stopwatch: Stopwatch,
-    /// Who owns a frame's flow, when the port does not see to it.
-    pub(crate) software_steering: Option<Steering>,
+    /// Who owns a frame's flow.
+    pub(crate) steering: Steering,
+    /// The port does not see to it.
+    pub(crate) software_steering: bool,
 }
 
 impl Shard {
@@ -131,7 +133,8 @@ impl Shard {
             wheel: Wheel::create(entries, now_ns, config.placement)?,
             peers,
             stopwatch: Stopwatch::start(clock),
-            software_steering: config.software_steering.then_some(steering),
+            steering,
+            software_steering: config.software_steering,
         };
         Ok(Shard {
             inbox: Inbox::new(record, frames),

@@ -73,7 +73,11 @@ impl Shard {
                 any = true;
                 match record {
                     peers::Record::Frame { bytes, checksum_verified } => {
-                        inbox.frames.push(bytes, checksum_verified);
+                        if inbox.frames.takes(bytes) {
+                            inbox.frames.push(bytes, checksum_verified);
+                        } else {
+                            engine.input(now_ns, &[RxFrame { bytes, checksum_verified }]);
+                        }
                     }
                     peers::Record::Neighbor { ip, mac } => engine.stack.learn_neighbor(ip, mac),
                     peers::Record::Broker(message) => {
@@ -86,6 +90,7 @@ impl Shard {
             }
         }
         inbox.frames.drain(|frames| engine.input(now_ns, frames));
+        any |= engine.pass_reassembled(now_ns, &mut inbox.record);
         if engine.applications.resume(now_ns, &mut engine.stack) || any {
             engine.settle(now_ns);
             engine.stopwatch.lap(|cycles| &mut cycles.inbox);
@@ -133,8 +138,27 @@ impl Shard {
 impl Engine {
     /// The shard a frame must go to when that is not this one.
     pub(crate) fn foreign_owner(&self, frame: &[u8]) -> Option<u16> {
-        let steering = self.software_steering.as_ref()?;
-        steering.owner_of_frame(frame).filter(|owner| *owner != self.index)
+        let owner = if self.software_steering {
+            self.steering.owner_of_frame(frame)
+        } else {
+            self.steering.owner_of_error(frame)
+        };
+        owner.filter(|owner| *owner != self.index)
+    }
+
+    /// Datagrams whose fragments came to this shard by their addresses: to the owners of their flows.
+    fn pass_reassembled(&mut self, now_ns: u64, room: &mut [u8]) -> bool {
+        let mut any = false;
+        while let Some(len) = self.stack.poll_reassembled(room) {
+            any = true;
+            let bytes = &room[..len];
+            let owner = self.steering.owner_of_frame(bytes);
+            match owner.filter(|owner| *owner != self.index) {
+                Some(owner) => self.peers.send_frame(owner, bytes, false),
+                None => self.input(now_ns, &[RxFrame { bytes, checksum_verified: false }]),
+            }
+        }
+        any
     }
 
     /// A burst of our own frames through the stack and on to the applications.

@@ -32,6 +32,12 @@ pub const NEIGHBOR_BYTES: u64 = 48;
 pub const TRACE_RECORD_BYTES: u64 = 48;
 /// Records of a shard's trace.
 pub const TRACE_RECORDS: u64 = 4_096;
+/// What is known of the path to a destination.
+pub const PATH_BYTES: u64 = 40;
+/// What is known of a datagram's fragments.
+pub const FRAGMENTS_BYTES: u64 = 328;
+/// Room for the payload of a datagram in fragments.
+pub const DATAGRAM_BYTES: u64 = 16_384;
 /// An entry of the shard's timer wheel.
 pub const TIMER_BYTES: u64 = 16;
 /// Entries that a wheel has for its slots.

@@ -177,6 +177,12 @@ sections! {
         send_buffer_bytes: u32, "bytes", Rule::Range(4_096, 16_777_216), Preset::Number(262_144);
         /// Link-layer neighbours (ARP). Clients behind the gateway need none of their own.
         neighbors: u32, "records", Rule::Range(8, 32_768), Preset::Number(1_024);
+        /// Destinations remembered on each shard whose path takes smaller packets than the link.
+        /// When full the oldest is forgotten: its connections find out again.
+        paths: u32, "records", Rule::Range(4, 1_048_576), Preset::Number(1_024);
+        /// Datagrams on each shard whose fragments are being collected. One source has at most
+        /// eight; when full the oldest is given up.
+        fragments: u32, "records", Rule::Range(8, 4_096), Preset::Number(64);
         /// MQTT sessions, connected or kept for their expiry.
         sessions: u32, "records", Rule::Range(0, 100_000_000), Preset::Number(65_536);
         /// MQTT connections with something in progress: half a packet received, bytes waiting to

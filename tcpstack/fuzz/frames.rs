@@ -77,6 +77,8 @@ impl World {
                 receive_buffer_bytes: 2048,
                 send_buffer_bytes: 2048,
                 neighbors: 4,
+                paths: 4,
+                fragments: 8,
             },
             timers: Timers::default(),
             features: tcpstack::Features::default(),

@@ -62,6 +62,10 @@ pub struct Limits {
     pub send_buffer_bytes: u32,
     /// Neighbours remembered on the link.
     pub neighbors: u32,
+    /// Destinations remembered whose path is narrower than the link.
+    pub paths: u32,
+    /// Datagrams whose fragments are collected at the same time.
+    pub fragments: u32,
 }
 
 impl Default for Limits {
@@ -77,6 +81,8 @@ impl Default for Limits {
             receive_buffer_bytes: 65_535,
             send_buffer_bytes: 65_535,
             neighbors: 256,
+            paths: 256,
+            fragments: 32,
         }
     }
 }
@@ -210,6 +216,8 @@ impl StackConfig {
             ("receive_buffer_bytes", limits.receive_buffer_bytes, buffer),
             ("send_buffer_bytes", limits.send_buffer_bytes, buffer),
             ("neighbors", limits.neighbors, (1, NEIGHBORS_MAX, "1 to 32768")),
+            ("paths", limits.paths, (1, 1 << 20, "1 to 1048576")),
+            ("fragments", limits.fragments, (1, 4_096, "1 to 4096")),
         ];
         for (key, value, (least, most, limit)) in rules {
             if !(least..=most).contains(&value) {

@@ -57,6 +57,11 @@ impl Congestion {
         self.cwnd.saturating_add(extra * u32::from(mss))
     }
 
+    /// Segments have become larger: one of them fits in any case.
+    pub(crate) fn admit(&mut self, mss: u16) {
+        self.cwnd = self.cwnd.max(mss.into());
+    }
+
     pub(crate) fn ssthresh(&self) -> u32 {
         self.ssthresh
     }

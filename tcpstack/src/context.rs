@@ -6,6 +6,7 @@ use crate::chunks::{Chunks, Use};
 use crate::counters::{Drop, StackCounters};
 use crate::event::{CloseReason, Event, EventQueue};
 use crate::flight::{Flight, FlightPool};
+use crate::path_mtu::Paths;
 use crate::segment::Header;
 use crate::settings::{NS_PER_MS, Settings, milliseconds};
 use crate::tcb::{STATES, State, Tcb, flag};
@@ -20,6 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) chunks: &'a mut Chunks,
     pub(crate) flights: &'a mut FlightPool,
+    pub(crate) paths: &'a mut Paths,
     pub(crate) counters: &'a mut StackCounters,
     /// Connections by state.
     pub(crate) states: &'a mut [u32; STATES],

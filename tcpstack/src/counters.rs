@@ -29,8 +29,6 @@ counters! {
         drop_ipv4_checksum: frames,
         /// Frames dropped: IPv4 source routes.
         drop_ipv4_source_route: frames,
-        /// Frames dropped: IPv4 fragments.
-        drop_ipv4_fragment: frames,
         /// Frames dropped: IPv4 for an address that is not the stack's.
         drop_ipv4_destination: frames,
         /// Frames dropped: IPv4 from a group, broadcast, loopback or own address.
@@ -45,12 +43,30 @@ counters! {
         drop_ipv6_source: frames,
         /// Frames dropped: IPv6 with neither TCP nor ICMPv6.
         drop_ipv6_protocol: frames,
+        /// Frames dropped: fragments that are empty, or not the last and no multiple of 8 octets.
+        drop_fragment_malformed: frames,
+        /// Frames dropped: first fragments without a whole TCP or ICMP header.
+        drop_fragment_tiny: frames,
+        /// Frames dropped: fragments that end beyond the largest datagram reassembled.
+        drop_fragment_length: frames,
+        /// Frames dropped: fragments that overlap others with other octets, or end elsewhere.
+        drop_fragment_overlap: frames,
+        /// Frames dropped: fragments of a datagram discarded before.
+        drop_fragment_discarded: frames,
+        /// Frames dropped: fragments whose ECN codepoints contradict each other.
+        drop_fragment_ecn: frames,
         /// Frames dropped: ICMP cut short.
         drop_icmp_malformed: frames,
         /// Frames dropped: wrong ICMP checksum.
         drop_icmp_checksum: frames,
         /// Frames dropped: ICMP messages of other types.
         drop_icmp_type: frames,
+        /// Frames dropped: ICMP errors about no connection of ours.
+        drop_icmp_flow: frames,
+        /// Frames dropped: ICMP errors about octets that are not under way.
+        drop_icmp_sequence: frames,
+        /// Frames dropped: ICMP reports of an MTU that is impossible, or not smaller than what is used.
+        drop_icmp_mtu: frames,
         /// Frames dropped: echo requests beyond the queue of replies.
         drop_icmp_queue_full: frames,
         /// Frames dropped: TCP header cut short or with an impossible length.
@@ -114,12 +130,35 @@ counters! {
         ipv4_options: packets,
         /// ICMP echo requests answered.
         icmp_echo: requests,
-        /// ICMP destination unreachable received: fragmentation needed.
-        icmp_fragmentation_needed: messages,
-        /// ICMP destination unreachable received: port unreachable.
-        icmp_port_unreachable: messages,
-        /// ICMP destination unreachable received: other codes.
-        icmp_unreachable: messages,
+        /// ICMP errors about a connection after which trying again will not help. They end only
+        /// connections that are being opened.
+        icmp_hard_error: messages,
+        /// ICMP errors about a connection after which trying again may help.
+        icmp_soft_error: messages,
+        /// ICMP source quenches, which are ignored.
+        icmp_source_quench: messages,
+        /// ICMP time exceeded sent: a datagram whose fragments did not all come in time.
+        icmp_time_exceeded_sent: messages,
+        /// Fragments received again.
+        fragment_duplicate: fragments,
+        /// Datagrams reassembled.
+        fragment_reassembled: datagrams,
+        /// Datagrams given up: their fragments did not all come in time.
+        fragment_expired: datagrams,
+        /// Datagrams given up for others.
+        fragment_evicted: datagrams,
+        /// Datagrams reassembled that the caller had no room for.
+        fragment_oversized: datagrams,
+        /// Connections that use smaller segments because ICMP reported a narrow path.
+        path_mtu_reduced: connections,
+        /// ICMP reports of a narrow path that are not believed yet.
+        path_mtu_doubted: messages,
+        /// ICMP reports of a narrow path that turned out not to be true.
+        path_mtu_disproved: messages,
+        /// Times a connection tried smaller segments because full ones vanish.
+        path_mtu_guessed: connections,
+        /// Connections that try full segments again.
+        path_mtu_raised: connections,
 
         /// Segments received for the stack, with a right checksum.
         tcp_received: segments,
@@ -239,6 +278,10 @@ counters! {
         available: flights,
         /// Neighbours known.
         known: neighbors,
+        /// Destinations whose path was found to be narrow.
+        narrow: paths,
+        /// Datagrams of which fragments are missing.
+        collecting: datagrams,
     }
 }
 
@@ -282,7 +325,6 @@ drops! {
     Ipv4Malformed => drop_ipv4_malformed,
     Ipv4Checksum => drop_ipv4_checksum,
     Ipv4SourceRoute => drop_ipv4_source_route,
-    Ipv4Fragment => drop_ipv4_fragment,
     Ipv4Destination => drop_ipv4_destination,
     Ipv4Source => drop_ipv4_source,
     Ipv4Protocol => drop_ipv4_protocol,
@@ -290,9 +332,18 @@ drops! {
     Ipv6Destination => drop_ipv6_destination,
     Ipv6Source => drop_ipv6_source,
     Ipv6Protocol => drop_ipv6_protocol,
+    FragmentMalformed => drop_fragment_malformed,
+    FragmentTiny => drop_fragment_tiny,
+    FragmentLength => drop_fragment_length,
+    FragmentOverlap => drop_fragment_overlap,
+    FragmentDiscarded => drop_fragment_discarded,
+    FragmentEcn => drop_fragment_ecn,
     IcmpMalformed => drop_icmp_malformed,
     IcmpChecksum => drop_icmp_checksum,
     IcmpType => drop_icmp_type,
+    IcmpFlow => drop_icmp_flow,
+    IcmpSequence => drop_icmp_sequence,
+    IcmpMtu => drop_icmp_mtu,
     IcmpQueueFull => drop_icmp_queue_full,
     TcpMalformed => drop_tcp_malformed,
     TcpOptions => drop_tcp_options,

@@ -34,6 +34,11 @@ pub(crate) fn parse(bytes: &[u8], own: Mac) -> Result<Payload, Drop> {
     }
 }
 
+/// Who sent a frame whose header was looked at.
+pub(crate) fn source(bytes: &[u8]) -> Mac {
+    EthernetFrame::new_unchecked(bytes).src_addr().0
+}
+
 /// Writes the header of a frame to send.
 pub(crate) fn emit(bytes: &mut [u8], source: Mac, destination: Mac, payload: Payload) {
     let mut frame = EthernetFrame::new_unchecked(bytes);

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use smoltcp::wire::{Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet};
+use smoltcp::wire::{Icmpv4Message, Icmpv4Packet};
 
 use crate::checksum::Sum;
 use crate::counters::Drop;
+use crate::icmp_error::{Report, report_ipv4};
 use crate::ip;
 
 /// A received message the stack does something about.
@@ -13,12 +14,8 @@ use crate::ip;
 pub(crate) enum Message {
     /// To be sent back.
     EchoRequest,
-    /// RFC 1191: a packet of ours was too large for a link.
-    FragmentationNeeded,
-    /// Nobody listens where a packet of ours went.
-    PortUnreachable,
-    /// A packet of ours did not arrive for another reason.
-    Unreachable,
+    /// Something happened to a packet of ours.
+    Error(Report),
 }
 
 /// Looks at a received message.
@@ -32,16 +29,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Message, Drop> {
     }
     match packet.msg_type() {
         Icmpv4Message::EchoRequest => Ok(Message::EchoRequest),
-        // RFC 792: an error carries the header and 64 bits of what it is about.
-        Icmpv4Message::DstUnreachable if bytes.len() < HEADER_BYTES + EMBEDDED_BYTES => {
-            Err(Drop::IcmpMalformed)
-        }
-        Icmpv4Message::DstUnreachable => Ok(match Icmpv4DstUnreachable::from(packet.msg_code()) {
-            Icmpv4DstUnreachable::FragRequired => Message::FragmentationNeeded,
-            Icmpv4DstUnreachable::PortUnreachable => Message::PortUnreachable,
-            _ => Message::Unreachable,
-        }),
-        _ => Err(Drop::IcmpType),
+        _ => report_ipv4(bytes).map(Message::Error).ok_or(Drop::IcmpType),
     }
 }
 
@@ -121,8 +109,6 @@ impl EchoQueue {
 }
 
 const HEADER_BYTES: usize = 8;
-/// The least an error carries.
-const EMBEDDED_BYTES: usize = 28;
 const CHECKSUM: usize = 2;
 /// Echo requests of a burst that are answered.
 const SLOTS: usize = 32;
@@ -145,10 +131,8 @@ mod tests {
         let cases = [
             (message(8, 0, 64), Ok(Message::EchoRequest)),
             (message(8, 0, 8), Ok(Message::EchoRequest)),
-            (message(3, 4, 36), Ok(Message::FragmentationNeeded)),
-            (message(3, 3, 36), Ok(Message::PortUnreachable)),
-            (message(3, 1, 36), Ok(Message::Unreachable)),
-            (message(3, 3, 35), Err(Drop::IcmpMalformed)),
+            (message(3, 3, 36), Ok(Message::Error(Report::Hard))),
+            (message(11, 0, 36), Ok(Message::Error(Report::Soft))),
             (message(0, 0, 64), Err(Drop::IcmpType)),
             (message(8, 0, 8)[..7].to_vec(), Err(Drop::IcmpMalformed)),
         ];

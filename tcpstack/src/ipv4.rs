@@ -9,7 +9,7 @@ use crate::checksum::Sum;
 use crate::counters::Drop;
 use crate::ip::Header;
 
-/// A whole datagram that was received.
+/// A datagram that was received, or a fragment of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Datagram {
     pub(crate) source: Ipv4Addr,
@@ -22,6 +22,19 @@ pub(crate) struct Datagram {
     pub(crate) range: Range<usize>,
     /// Whether there were options, which are ignored.
     pub(crate) has_options: bool,
+    /// What the payload is a fragment of, if it is one.
+    pub(crate) fragment: Option<Part>,
+}
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Identification of its datagram.
+    pub(crate) id: u16,
+    /// Octets of the payload before it.
+    pub(crate) offset: u16,
+    /// It is not the last.
+    pub(crate) more: bool,
 }
 
 /// Looks at a received datagram. `bytes` may be longer: short frames are padded.
@@ -35,9 +48,6 @@ pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, D
         return Err(Drop::Ipv4Checksum);
     }
     check_options(&bytes[MIN_HEADER_BYTES..header_bytes])?;
-    if packet.more_frags() || packet.frag_offset() != 0 {
-        return Err(Drop::Ipv4Fragment);
-    }
     let source = packet.src_addr();
     // RFC 1122 §3.2.1.3: addresses that cannot be a sender's.
     let is_this_network = source.octets()[0] == 0;
@@ -51,6 +61,11 @@ pub(crate) fn parse(bytes: &[u8], checksum_verified: bool) -> Result<Datagram, D
         traffic_class: packet.dscp() << 2 | packet.ecn(),
         range: header_bytes..usize::from(packet.total_len()),
         has_options: header_bytes > MIN_HEADER_BYTES,
+        fragment: (packet.more_frags() || packet.frag_offset() != 0).then(|| Part {
+            id: packet.ident(),
+            offset: packet.frag_offset(),
+            more: packet.more_frags(),
+        }),
     })
 }
 
@@ -145,14 +160,12 @@ mod tests {
     #[test]
     fn malformed_headers_have_their_own_reasons() {
         type Damage = fn(&mut Vec<u8>);
-        let cases: [(Damage, Drop); 8] = [
+        let cases: [(Damage, Drop); 6] = [
             (|bytes| bytes.truncate(19), Drop::Ipv4Malformed),
             (|bytes| bytes.truncate(39), Drop::Ipv4Malformed),
             (|bytes| bytes[0] = 0x44, Drop::Ipv4Malformed),
             (|bytes| bytes[0] = 0x65, Drop::Ipv4Malformed),
             (|bytes| bytes[3] = 19, Drop::Ipv4Malformed),
-            (|bytes| bytes[6] = 0x20, Drop::Ipv4Fragment),
-            (|bytes| bytes[7] = 1, Drop::Ipv4Fragment),
             (|bytes| bytes[12] = 224, Drop::Ipv4Source),
         ];
         for (at, (damage, reason)) in cases.into_iter().enumerate() {
@@ -167,6 +180,21 @@ mod tests {
         bytes[8] ^= 1;
         assert_eq!(parse(&bytes, false), Err(Drop::Ipv4Checksum));
         assert!(parse(&bytes, true).is_ok(), "the port has verified it");
+    }
+
+    #[test]
+    fn fragments_say_where_they_belong() {
+        let mut bytes = datagram(&[]);
+        assert_eq!(parse(&bytes, false).expect("valid").fragment, None);
+        for (flags, offset, more) in
+            [([0x20, 0], 0, true), ([0x20, 3], 24, true), ([0, 3], 24, false)]
+        {
+            bytes[4..6].copy_from_slice(&[0x12, 0x34]);
+            bytes[6..8].copy_from_slice(&flags);
+            seal(&mut bytes);
+            let part = Part { id: 0x1234, offset, more };
+            assert_eq!(parse(&bytes, false).expect("valid").fragment, Some(part));
+        }
     }
 
     #[test]

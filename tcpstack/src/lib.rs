@@ -46,8 +46,8 @@
 //! | what | where |
 //! |---|---|
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
-//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `segment`, `options`, `checksum` |
-//! | finding things | `flow`, `flow_table`, `steering`, `neighbor`, `ports`, `settings` (next hop) |
+//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `icmp_error`, `segment`, `options`, `checksum`; `fragments` until they are whole |
+//! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `path_mtu`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
@@ -69,7 +69,10 @@
 //! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `rfc/link` |
 //! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `rfc/link` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `rfc/link` |
-//! | 792 echo, unreachable counted | `icmp` | itself, `rfc/link` |
+//! | 791 §3.2, 1122 §3.3.2, 1858, 3128, 5722 fragments | `fragments`, `input/fragment` | itself, `rfc/path` |
+//! | 792 echo | `icmp` | itself, `rfc/link` |
+//! | 792, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `rfc/path` |
+//! | 1191, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `rfc/path` |
 //! | 1071 checksum | `checksum` | itself |
 //! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves |
 //! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves |
@@ -92,9 +95,9 @@
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
 //! Not done, because they come with the completion of the stack: SACK (6675), RACK-TLP
-//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), path MTU discovery (1191,
-//! 4821), IPv6. Fragments and source routes are
-//! dropped and counted. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
+//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), IPv6. Source routes are
+//! dropped and counted. No larger segments than an estimate of the path allows are tried while it is
+//! younger than ten minutes (4821 §7.3): the link's MTU is tried then. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
 
@@ -114,7 +117,9 @@ mod event;
 mod flight;
 mod flow;
 mod flow_table;
+mod fragments;
 mod icmp;
+mod icmp_error;
 mod input;
 mod ip;
 mod ipv4;
@@ -125,6 +130,8 @@ mod list;
 mod neighbor;
 mod options;
 mod output;
+mod path_mtu;
+mod placement;
 mod places;
 mod ports;
 mod reassembly;
@@ -155,7 +162,7 @@ pub use config::{
 pub use counters::{StackCounters, StackGauges};
 pub use event::{CloseReason, Event};
 pub use flow::Flow;
-pub use input::RxFrame;
+pub use input::{REASSEMBLED_BYTES_MAX, RxFrame};
 pub use ip::IpCidr;
 pub use output::FrameSink;
 pub use stack::Stack;
@@ -180,6 +187,11 @@ pub const SYN_ENTRY_BYTES: usize = size_of::<syn_table::SynEntry>();
 pub const TIME_WAIT_ENTRY_BYTES: usize = size_of::<time_wait::TimeWaitEntry>();
 /// Bytes of a flight.
 pub const FLIGHT_BYTES: usize = size_of::<flight::Flight>();
+
+/// Bytes of what is known of the path to a destination.
+pub const PATH_BYTES: usize = size_of::<path_mtu::Path>();
+/// Bytes of what is known of a datagram in fragments, without its payload.
+pub const FRAGMENTS_BYTES: usize = size_of::<fragments::Datagram>();
 
 const _: () = assert!(TCB_BYTES == 192 && SYN_ENTRY_BYTES == 64 && TIME_WAIT_ENTRY_BYTES == 64);
 const _: () = assert!(FLIGHT_BYTES == 80);

@@ -13,10 +13,12 @@ use crate::event::EventQueue;
 use crate::flight::FlightPool;
 use crate::flow::FlowHasher;
 use crate::flow_table::FlowTable;
+use crate::fragments::Fragments;
 use crate::icmp::EchoQueue;
 use crate::isn::IsnGenerator;
 use crate::list::List;
 use crate::neighbor::Neighbors;
+use crate::path_mtu::Paths;
 use crate::places::Places;
 use crate::ports::Ports;
 use crate::reclaim::Reclaimer;
@@ -41,6 +43,8 @@ pub struct Stack {
     pub(crate) flights: FlightPool,
     pub(crate) chunks: Chunks,
     pub(crate) neighbors: Neighbors,
+    pub(crate) paths: Paths,
+    pub(crate) fragments: Fragments,
     pub(crate) arp: ArpQueue,
     pub(crate) echoes: EchoQueue,
     pub(crate) answers: Answers,
@@ -100,6 +104,11 @@ impl Stack {
                 "neighbors",
                 Neighbors::create(limits.neighbors, &config.secret, placement),
             )?,
+            paths: region("paths", Paths::create(limits.paths, &config.secret, placement))?,
+            fragments: region(
+                "fragments",
+                Fragments::create(limits.fragments, &config.secret, placement),
+            )?,
             arp: ArpQueue::new(),
             echoes: EchoQueue::new(config.mtu),
             answers: Answers::new(),
@@ -149,12 +158,15 @@ impl Stack {
             total: self.chunks.capacity().into(),
             available: self.flights.available().into(),
             known: self.neighbors.known().into(),
+            narrow: self.paths.len().into(),
+            collecting: self.fragments.collecting().into(),
         }
     }
 
     /// Every region: its name, the kind of pages it lies on, and the bytes mapped.
     #[must_use]
     pub fn regions(&self) -> Vec<(&'static str, Tier, usize)> {
+        let [fragments, payloads] = self.fragments.regions();
         vec![
             ("tcbs", self.tcbs.tier(), self.tcbs.region_bytes()),
             ("flow-table", self.table.tier(), self.table.region_bytes()),
@@ -164,6 +176,9 @@ impl Stack {
             ("chunks", self.chunks.tier(), self.chunks.region_bytes()),
             ("neighbors", self.neighbors.tier(), self.neighbors.region_bytes()),
             ("trace", self.trace.tier(), self.trace.region_bytes()),
+            ("paths", self.paths.tier(), self.paths.region_bytes()),
+            fragments,
+            payloads,
         ]
     }
 
@@ -180,6 +195,7 @@ impl Stack {
             settings: &self.settings,
             chunks: &mut self.chunks,
             flights: &mut self.flights,
+            paths: &mut self.paths,
             counters: &mut self.counters,
             states: &mut self.states,
             events: &mut self.events,

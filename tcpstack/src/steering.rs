@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use crate::flow::Flow;
-use crate::ip::{self, protocol};
+use crate::ip;
+use crate::placement::{self, Placement};
 
 /// The key and the indirection table of receive-side scaling, and which shard this is.
 #[derive(Clone, Debug)]
@@ -31,25 +32,38 @@ impl Steering {
     pub fn owner(&self, flow: &Flow) -> u16 {
         let [a, b] = flow.remote.port().to_be_bytes();
         let [c, d] = flow.local.port().to_be_bytes();
-        self.owner_of(flow.remote.ip(), flow.local.ip(), [a, b, c, d])
+        self.owner_of(flow.remote.ip(), flow.local.ip(), &[a, b, c, d])
     }
 
-    /// The shard that owns the flow of an incoming frame. `None` when the frame is no unfragmented
-    /// TCP over IP, or has IPv6 extension headers, which ports do not look behind either: any shard
-    /// may have it.
+    /// The shard that an incoming frame is for: the owner of its flow, or of the flow that it
+    /// reports an error of, or, of a fragment, the one where its datagram is reassembled. `None`
+    /// when any shard may have it.
     #[must_use]
     pub fn owner_of_frame(&self, frame: &[u8]) -> Option<u16> {
-        let packet = frame.get(14..)?;
-        let (source, destination, tcp) = match frame[12..14] {
-            [0x08, 0x00] => tcp_over_ipv4(packet)?,
-            [0x86, 0xdd] => tcp_over_ipv6(packet)?,
-            _ => return None,
-        };
-        let ports: [u8; 4] = *tcp.first_chunk()?;
-        Some(self.owner_of(source, destination, ports))
+        match placement::of_frame(frame)? {
+            Placement::Flow(source, destination, ports)
+            | Placement::Quoted(source, destination, ports) => {
+                Some(self.owner_of(source, destination, &ports))
+            }
+            Placement::Addresses(source, destination) => {
+                Some(self.owner_of(source, destination, &[]))
+            }
+        }
     }
 
-    fn owner_of(&self, source: IpAddr, destination: IpAddr, ports: [u8; 4]) -> u16 {
+    /// As [`Self::owner_of_frame`], but only of what a port with receive-side scaling misplaces:
+    /// ICMP errors.
+    #[must_use]
+    pub fn owner_of_error(&self, frame: &[u8]) -> Option<u16> {
+        match placement::of_frame(frame)? {
+            Placement::Quoted(source, destination, ports) => {
+                Some(self.owner_of(source, destination, &ports))
+            }
+            Placement::Flow(..) | Placement::Addresses(..) => None,
+        }
+    }
+
+    fn owner_of(&self, source: IpAddr, destination: IpAddr, ports: &[u8]) -> u16 {
         if self.reta.is_empty() {
             return self.shard;
         }
@@ -66,31 +80,10 @@ impl Steering {
                 32
             }
         };
-        input[len..len + 4].copy_from_slice(&ports);
-        self.reta[toeplitz(&self.key, &input[..len + 4]) as usize % self.reta.len()]
+        let end = len + ports.len();
+        input[len..end].copy_from_slice(ports);
+        self.reta[toeplitz(&self.key, &input[..end]) as usize % self.reta.len()]
     }
-}
-
-/// Source, destination and payload of an IPv4 packet, if that is a whole TCP segment.
-fn tcp_over_ipv4(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    let header: &[u8; 20] = packet.first_chunk()?;
-    let header_bytes = usize::from(header[0] & 0x0f) * 4;
-    let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
-    if header[0] >> 4 != 4 || header_bytes < 20 || header[9] != protocol::TCP || is_fragment {
-        return None;
-    }
-    let address = |at: usize| header[at..].first_chunk::<4>().map(|octets| IpAddr::from(*octets));
-    Some((address(12)?, address(16)?, packet.get(header_bytes..)?))
-}
-
-/// Source, destination and payload of an IPv6 packet, if that is a TCP segment.
-fn tcp_over_ipv6(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    let (header, payload) = packet.split_first_chunk::<40>()?;
-    if header[0] >> 4 != 6 || header[6] != protocol::TCP {
-        return None;
-    }
-    let address = |at: usize| header[at..].first_chunk::<16>().map(|octets| IpAddr::from(*octets));
-    Some((address(8)?, address(24)?, payload))
 }
 
 /// Addresses and ports of a flow over IPv6.
@@ -194,10 +187,37 @@ mod tests {
             frame[protocol_at] = 17;
             assert_eq!(steering.owner_of_frame(&frame), None, "UDP");
         }
-        let mut fragment = vec![0; 12];
-        fragment.extend(ipv4);
-        fragment.extend(ends(flow(VECTORS[0])));
-        fragment[20] |= 0x20;
-        assert_eq!(steering.owner_of_frame(&fragment), None);
+    }
+
+    #[test]
+    fn fragments_of_a_datagram_go_to_one_shard() {
+        let steering = identity();
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0x20, 0, 64, 6, 0, 0]);
+        frame.extend(ends(flow(VECTORS[0])));
+        // The published hash of the addresses alone.
+        assert_eq!(steering.owner_of_frame(&frame), Some(0x323e_8fc2_u32 as u16));
+        (frame[20], frame[21]) = (0, 5);
+        frame[34..].fill(0xa5);
+        assert_eq!(steering.owner_of_frame(&frame), Some(0x323e_8fc2_u32 as u16));
+        assert_eq!(steering.owner_of_error(&frame), None, "the port agrees");
+    }
+
+    #[test]
+    fn icmp_errors_go_to_the_owner_of_the_flow_they_quote() {
+        let steering = identity();
+        let Flow { local, remote } = flow(VECTORS[0]);
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0]);
+        frame.extend([192, 0, 2, 1]);
+        frame.extend(address_bytes(local.ip()));
+        frame.extend([3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0, 5, 220, 0, 0, 0x40, 0, 63, 6, 0, 0]);
+        frame.extend(ends(Flow { local: remote, remote: local }));
+        frame.extend([0, 0, 0, 1]);
+        let owner = Some(steering.owner(&Flow { local, remote }));
+        assert_eq!(steering.owner_of_frame(&frame), owner);
+        assert_eq!(steering.owner_of_error(&frame), owner);
+        frame[34] = 8;
+        assert_eq!(steering.owner_of_frame(&frame), None, "an echo request");
     }
 }

@@ -261,6 +261,10 @@ pub(crate) mod flag {
     pub(crate) const CWR_DUE: u32 = 1 << 13;
     /// Data has waited behind the same hole since chunks were short the last time.
     pub(crate) const HOLE_SEEN: u32 = 1 << 14;
+    /// Segments are smaller than the peer and the link would take: see `path_mtu`.
+    pub(crate) const NARROWED: u32 = 1 << 26;
+    /// A full segment of the present size was acknowledged.
+    pub(crate) const FULL_ACKED: u32 = 1 << 27;
     /// How it ended, 3 bits: [`CloseReason`](crate::event::CloseReason).
     pub(crate) const REASON_SHIFT: u32 = 28;
 }

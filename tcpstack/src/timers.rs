@@ -10,6 +10,7 @@ use crate::ethernet::{self, Mac};
 use crate::event::{CloseReason, Event};
 use crate::flight::Timer;
 use crate::neighbor::Learnt;
+use crate::path_mtu::narrowing;
 use crate::settings::{NS_PER_MS, milliseconds};
 use crate::stack::Stack;
 use crate::syn_table::Due;
@@ -67,6 +68,7 @@ impl Stack {
             }
         }
         self.neighbors.expire(now_ns);
+        self.expire_fragments(now_ns, budget);
         self.counters.neighbor_evicted = self.neighbors.evicted();
         self.reclaim(now_ns, budget);
         self.wake_chunk_waiters(budget);
@@ -83,6 +85,7 @@ impl Stack {
             self.time_waits.next_expiry(),
             self.neighbors.next_expiry(),
             self.next_reclaim(),
+            self.fragments.next_expiry(),
         ]
         .into_iter()
         .flatten()
@@ -179,9 +182,14 @@ fn on_retransmission_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
     if is_given_up(tcb, context) {
         return Then::End { reason: CloseReason::TimedOut, reset: false };
     }
-    let (una, nxt, mss) = (tcb.snd_una, tcb.snd_nxt, tcb.mss);
+    let (una, nxt) = (tcb.snd_una, tcb.snd_nxt);
     let Some(flight) = context.flight(tcb) else { return Then::GoOn };
     flight.disarm();
+    let backoff = flight.backoff;
+    if narrowing::on_timeout(tcb, context, backoff) {
+        return Then::GoOn;
+    }
+    let (mss, Some(flight)) = (tcb.mss, context.flight(tcb)) else { return Then::GoOn };
     flight.stop_timing();
     flight.congestion.on_timeout(mss, una, nxt, flight.backoff == 0);
     flight.backoff = flight.backoff.saturating_add(1);

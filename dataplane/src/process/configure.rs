@@ -24,6 +24,8 @@ const _: () = assert!(tcpstack::TCB_BYTES as u64 == plan::TCB_BYTES);
 const _: () = assert!(tcpstack::FLIGHT_BYTES as u64 == plan::FLIGHT_BYTES);
 const _: () = assert!(tcpstack::SYN_ENTRY_BYTES as u64 == plan::SYN_ENTRY_BYTES);
 const _: () = assert!(tcpstack::TIME_WAIT_ENTRY_BYTES as u64 == plan::TIME_WAIT_ENTRY_BYTES);
+const _: () = assert!(tcpstack::PATH_BYTES as u64 == plan::PATH_BYTES);
+const _: () = assert!(tcpstack::FRAGMENTS_BYTES as u64 == plan::FRAGMENTS_BYTES);
 const _: () = assert!(broker::OUTPUT_CHUNK_BYTES as u64 == plan::OUTPUT_CHUNK_BYTES);
 
 /// Keys of this run, from the kernel's random source.
@@ -149,6 +151,8 @@ fn stack_config(
             receive_buffer_bytes: memory.receive_buffer_bytes,
             send_buffer_bytes: memory.send_buffer_bytes,
             neighbors: memory.neighbors,
+            paths: memory.paths,
+            fragments: memory.fragments,
         },
         timers: tcpstack::Timers {
             time_wait_ms: tcp.time_wait_ms,

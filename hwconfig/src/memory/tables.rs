@@ -143,6 +143,14 @@ impl Sum<'_> {
         self.add(Owner::Tcp, "neighbours", neighbors, [table], why);
         let ring = region("trace", Container::Array, TRACE_RECORDS, TRACE_RECORD_BYTES);
         self.add(Owner::Tcp, "trace", TRACE_RECORDS, [ring], "the last transitions and drops");
+        let (paths, datagrams) = (u64::from(memory.paths), u64::from(memory.fragments));
+        let table = region("paths", Container::Array, paths / 4 * 4, PATH_BYTES);
+        self.add(Owner::Port, "narrow paths", paths, [table], "memory.paths, on every shard");
+        let places = datagrams / 8 * 8;
+        let table = region("fragments", Container::Array, places, FRAGMENTS_BYTES);
+        let payloads = region("fragment-payloads", Container::Array, places, DATAGRAM_BYTES);
+        let why = "memory.fragments: datagrams in pieces, on every shard";
+        self.add(Owner::Port, "fragments", datagrams, [table, payloads], why);
     }
 
     fn connections_of_mqtt(&mut self) {

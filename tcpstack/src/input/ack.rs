@@ -88,6 +88,9 @@ fn on_new_ack(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) -> Th
     measure(tcb, context, segment);
     let fin_acked = acked > tcb.snd_len;
     let octets = acked.min(tcb.snd_len);
+    if octets >= tcb.mss.into() {
+        tcb.set(flag::FULL_ACKED);
+    }
     send_buffer::release(tcb, context.chunks, octets);
     tcb.snd_una = segment.ack;
     advance_flight(tcb, context, octets);

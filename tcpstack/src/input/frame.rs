@@ -6,7 +6,9 @@ use super::RxFrame;
 use crate::counters::Drop;
 use crate::ethernet::{self, HEADER_BYTES};
 use crate::event::Event;
-use crate::ip::{IpCidr, protocol};
+use crate::fragments::Fragment;
+use crate::icmp_error::quoted_ipv4;
+use crate::ip::{self, IpCidr, protocol};
 use crate::segment::{self, Origin, Segment};
 use crate::stack::Stack;
 use crate::{arp, icmp, ipv4, ipv6};
@@ -22,13 +24,14 @@ impl Stack {
         let bytes = frame.bytes.get(HEADER_BYTES..).unwrap_or_default();
         match ethernet::parse(frame.bytes, self.settings.mac)? {
             ethernet::Payload::Arp => self.arp_arrives(now_ns, arp::parse(bytes)?).map(|()| None),
-            ethernet::Payload::Ipv4 => self.ipv4_arrives(frame, at, bytes),
+            ethernet::Payload::Ipv4 => self.ipv4_arrives(now_ns, frame, at, bytes),
             ethernet::Payload::Ipv6 => self.ipv6_arrives(frame, at, bytes),
         }
     }
 
     fn ipv4_arrives(
         &mut self,
+        now_ns: u64,
         frame: &RxFrame<'_>,
         at: u16,
         bytes: &[u8],
@@ -43,6 +46,23 @@ impl Stack {
             self.counters.ipv4_options += 1;
         }
         let payload = &bytes[datagram.range.clone()];
+        if !matches!(datagram.protocol, protocol::TCP | protocol::ICMP) {
+            return Err(Drop::Ipv4Protocol);
+        }
+        if let Some(part) = datagram.fragment {
+            let fragment = Fragment {
+                source: ip::octets(source),
+                destination: ip::octets(destination),
+                id: part.id.into(),
+                protocol: datagram.protocol,
+                offset: part.offset.into(),
+                more: part.more,
+                ecn: bytes[1] & 3,
+                mac: ethernet::source(frame.bytes),
+                octets: payload,
+            };
+            return self.fragment_arrives(now_ns, &fragment).map(|()| None);
+        }
         let origin = Origin {
             source,
             destination,
@@ -54,8 +74,7 @@ impl Stack {
         };
         match datagram.protocol {
             protocol::TCP => segment::parse(payload, &origin).map(Some),
-            protocol::ICMP => self.icmp_arrives(source, local, payload).map(|()| None),
-            _ => Err(Drop::Ipv4Protocol),
+            _ => self.icmp_arrives(now_ns, source, local, payload).map(|()| None),
         }
     }
 
@@ -131,13 +150,18 @@ impl Stack {
         if is_probe { Err(Drop::ArpForeign) } else { Ok(()) }
     }
 
-    fn icmp_arrives(&mut self, source: IpAddr, local: u16, bytes: &[u8]) -> Result<(), Drop> {
+    fn icmp_arrives(
+        &mut self,
+        now_ns: u64,
+        source: IpAddr,
+        local: u16,
+        bytes: &[u8],
+    ) -> Result<(), Drop> {
         match icmp::parse(bytes)? {
-            icmp::Message::EchoRequest => self.echoes.push(source, local, bytes)?,
-            icmp::Message::FragmentationNeeded => self.counters.icmp_fragmentation_needed += 1,
-            icmp::Message::PortUnreachable => self.counters.icmp_port_unreachable += 1,
-            icmp::Message::Unreachable => self.counters.icmp_unreachable += 1,
+            icmp::Message::EchoRequest => self.echoes.push(source, local, bytes),
+            icmp::Message::Error(report) => {
+                self.icmp_error_arrives(now_ns, report, &quoted_ipv4(bytes)?)
+            }
         }
-        Ok(())
     }
 }

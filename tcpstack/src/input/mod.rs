@@ -5,7 +5,9 @@
 //! look-up, prefetching the record; the segment itself.
 
 mod ack;
+mod fragment;
 mod frame;
+mod icmp_error;
 mod listen;
 mod passive;
 mod sequence;
@@ -14,6 +16,7 @@ mod syn_sent;
 mod synchronized;
 mod text;
 
+pub use fragment::REASSEMBLED_BYTES_MAX;
 pub(crate) use syn_received::{syn_ack, syn_window};
 
 use superpage::NIL;

@@ -9,6 +9,7 @@ use superpage::NIL;
 use crate::chunks::Chunks;
 use crate::flight::{FlightPool, Timer};
 use crate::options::{Options, Timestamp};
+use crate::path_mtu::{Paths, narrowing};
 use crate::segment::{Header, control};
 use crate::seq::SeqNum;
 use crate::tcb::{State, Tcb, flag};
@@ -37,6 +38,7 @@ pub(super) struct Transmit<'a, S> {
     pub(super) conn: ConnId,
     pub(super) flights: &'a mut FlightPool,
     pub(super) chunks: &'a mut Chunks,
+    pub(super) paths: &'a mut Paths,
     pub(super) egress: Egress<'a, S>,
 }
 
@@ -153,6 +155,12 @@ impl<S: FrameSink> Transmit<'_, S> {
             return Visit::Done;
         }
         let (now_ns, settings) = (self.egress.now_ns, self.egress.settings);
+        let is_answered =
+            self.flights.get(self.conn, tcb.flight).is_none_or(|flight| flight.backoff == 0);
+        let has_grown = narrowing::fit(now_ns, tcb, self.paths, is_answered, self.egress.counters);
+        if let Some(flight) = self.flights.get_mut(self.conn, tcb.flight).filter(|_| has_grown) {
+            flight.congestion.admit(tcb.mss);
+        }
         if self.flights.take(now_ns, self.conn, tcb, settings).is_none() {
             return Visit::AwaitFlight;
         }

@@ -176,6 +176,7 @@ impl Stack {
             conn,
             flights: &mut self.flights,
             chunks: &mut self.chunks,
+            paths: &mut self.paths,
             egress: Egress {
                 now_ns,
                 settings: &self.settings,

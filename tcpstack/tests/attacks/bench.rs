@@ -227,6 +227,8 @@ pub(crate) fn config() -> StackConfig {
             receive_buffer_bytes: 120_000,
             send_buffer_bytes: 60_000,
             neighbors: 8,
+            paths: 4,
+            fragments: 8,
         },
         timers: Timers::default(),
         features: Features::default(),

@@ -126,6 +126,8 @@ pub(crate) fn config() -> StackConfig {
             receive_buffer_bytes: 60_000,
             send_buffer_bytes: 60_000,
             neighbors: 8,
+            paths: 4,
+            fragments: 8,
         },
         timers: Timers::default(),
         features: tcpstack::Features::default(),
@@ -216,6 +218,13 @@ impl Bench {
             frames.iter().map(|bytes| RxFrame { bytes, checksum_verified: false }).collect();
         self.stack.input(self.now_ns, &burst);
         self.drain(frames);
+        let mut room = vec![0; tcpstack::REASSEMBLED_BYTES_MAX];
+        while let Some(len) = self.stack.poll_reassembled(&mut room) {
+            let frame = room[..len].to_vec();
+            let burst = [RxFrame { bytes: &frame, checksum_verified: false }];
+            self.stack.input(self.now_ns, &burst);
+            self.drain(&[frame]);
+        }
         self.turn();
     }
 
@@ -358,7 +367,7 @@ impl Bench {
         segment
     }
 
-    fn frame(&self, segment: &Seg) -> Vec<u8> {
+    pub(crate) fn frame(&self, segment: &Seg) -> Vec<u8> {
         let mut options = Vec::new();
         let mut add = |option: TcpOption<'_>| {
             let at = options.len();

@@ -4,6 +4,7 @@ mod bench;
 mod closing;
 mod handshake;
 mod link;
+mod path;
 mod receiving;
 mod sending;
 mod validity;

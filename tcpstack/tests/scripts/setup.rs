@@ -140,6 +140,8 @@ fn defaults() -> StackConfig {
             receive_buffer_bytes: 65_535,
             send_buffer_bytes: 65_535,
             neighbors: 8,
+            paths: 4,
+            fragments: 8,
         },
         timers: Timers::default(),
         features: Features::default(),

@@ -38,6 +38,12 @@ impl Wire {
                 burst.iter().map(|bytes| RxFrame { bytes, checksum_verified: false }).collect();
             self.stack.input(self.now_ns, &burst);
             self.drain(&burst, &mut news);
+            let mut room = vec![0; tcpstack::REASSEMBLED_BYTES_MAX];
+            while let Some(len) = self.stack.poll_reassembled(&mut room) {
+                let burst = [RxFrame { bytes: &room[..len], checksum_verified: false }];
+                self.stack.input(self.now_ns, &burst);
+                self.drain(&burst, &mut news);
+            }
         }
     }
 

@@ -35,6 +35,8 @@ const LIMITS: Limits = Limits {
     receive_buffer_bytes: 4 << 20,
     send_buffer_bytes: 4 << 20,
     neighbors: 4,
+    paths: 4,
+    fragments: 8,
 };
 
 #[test]

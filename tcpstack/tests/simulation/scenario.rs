@@ -157,6 +157,8 @@ fn limits(random: &mut fastrand::Rng, is_scarce: bool) -> Limits {
         receive_buffer_bytes,
         send_buffer_bytes,
         neighbors: 4,
+        paths: 4,
+        fragments: 8,
     };
     if is_scarce {
         // Enough for one connection to get on.

@@ -1,0 +1,74 @@
+//! Fragments arrive, and datagrams whose fragments are all here leave as frames of their own.
+
+use crate::counters::Drop;
+use crate::ethernet::{self, HEADER_BYTES};
+use crate::fragments::{Collected, DATAGRAM_BYTES_MAX, Fragment, Taken};
+use crate::ip::{self, HOP_LIMIT};
+use crate::stack::Stack;
+
+impl Stack {
+    /// Takes a fragment whose addresses were checked.
+    pub(super) fn fragment_arrives(
+        &mut self,
+        now_ns: u64,
+        fragment: &Fragment<'_>,
+    ) -> Result<(), Drop> {
+        let taken = self.fragments.take(now_ns, fragment);
+        match taken? {
+            Taken::Kept => {}
+            Taken::Duplicate => self.counters.fragment_duplicate += 1,
+            Taken::Completed => self.counters.fragment_reassembled += 1,
+        }
+        Ok(())
+    }
+
+    /// Gives up datagrams whose fragments did not all come in time.
+    pub(crate) fn expire_fragments(&mut self, now_ns: u64, budget: usize) {
+        for _ in 0..budget {
+            let Some((at, _)) = self.fragments.expired(now_ns) else { break };
+            self.counters.fragment_expired += 1;
+            self.fragments.free(at);
+        }
+        self.counters.fragment_evicted = self.fragments.evicted();
+    }
+
+    /// Writes the next datagram whose fragments are all here to `into`, as a frame without
+    /// fragmentation, and returns how many bytes that takes. Asked after [`input`](Self::input)
+    /// until there is none. The frame is for the shard that owns its flow, which gives it to its
+    /// own stack: the fragments came here by their addresses, since they have no ports. One that
+    /// does not fit `into` is dropped.
+    pub fn poll_reassembled(&mut self, into: &mut [u8]) -> Option<usize> {
+        while let Some((at, datagram)) = self.fragments.complete() {
+            let bytes = emit(&datagram, self.settings.mac, into);
+            self.fragments.free(at);
+            if bytes.is_some() {
+                return bytes;
+            }
+            self.counters.fragment_oversized += 1;
+        }
+        None
+    }
+}
+
+/// Writes a datagram as a frame; `None` when there is not enough room.
+fn emit(datagram: &Collected<'_>, own: ethernet::Mac, into: &mut [u8]) -> Option<usize> {
+    let header = ip::Header {
+        source: ip::address(datagram.source),
+        destination: ip::address(datagram.destination),
+        protocol: datagram.protocol,
+        traffic_class: datagram.ecn,
+        flow_label: 0,
+        hop_limit: HOP_LIMIT,
+        payload_bytes: datagram.octets.len(),
+    };
+    let len = HEADER_BYTES + header.bytes() + datagram.octets.len();
+    let frame = into.get_mut(..len)?;
+    ethernet::emit(frame, datagram.mac, own, header.ethernet_payload());
+    let packet = &mut frame[HEADER_BYTES..];
+    header.emit(packet);
+    packet[header.bytes()..].copy_from_slice(datagram.octets);
+    Some(len)
+}
+
+/// Bytes of the largest frame that [`Stack::poll_reassembled`] writes.
+pub const REASSEMBLED_BYTES_MAX: usize = HEADER_BYTES + 40 + DATAGRAM_BYTES_MAX;
