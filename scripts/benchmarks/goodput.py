@@ -329,6 +329,7 @@ def main():
     with cleaned_up() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.callback(remove_all)
+        stack.enter_context(rig.patient_kernel())
         for condition in options.conditions:
             row = measure_condition(f"g{os.getpid()}", folder, condition, options)
             result["rows"].append(summary(row))

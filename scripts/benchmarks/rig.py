@@ -59,6 +59,18 @@ def namespaces(*names):
             run("ip", "netns", "del", name, check=False)
 
 
+@contextlib.contextmanager
+def patient_kernel():
+    """While the block runs the kernel drops no packets that a busy core has not come to yet."""
+    backlog = pathlib.Path("/proc/sys/net/core/netdev_max_backlog")
+    before = backlog.read_text()
+    try:
+        backlog.write_text("30000")
+        yield
+    finally:
+        backlog.write_text(before)
+
+
 def processor_seconds(ours):
     """Processor time so far of all programs but ours, with that of children that have ended."""
     ticks = 0
