@@ -37,7 +37,7 @@ def check(section, families=(4,), alone=False, linux=""):
     """Registers a check; its docstring says what must happen, `section` where that stands."""
     def register(function):
         for family in families:
-            suffix = "_v6" if family == 6 and 4 in families else ""
+            suffix = "_v6" if family == 6 else ""
             CHECKS.append(Check(function.__name__ + suffix, section, function, family, alone, linux))
         return function
     return register

@@ -73,7 +73,7 @@ def options_do_not_hinder(host, options):
 @cases("RFC 1122 §3.2.1.8", ("length_0", b"\x07\0\x04\0"), ("length_1", b"\x07\1\x04\0"),
        ("beyond_header", b"\x07\x20\x04\0"), ("cut_off", b"\1\1\1\x07"),
        ("pointer_beyond", b"\x07\x07\xff\0\0\0\0\0"), ("timestamp_overflow", b"\x44\x04\xff\xf0"))
-def malformed_option_does_no_harm(host, options):
+def malformed_ip_option_does_no_harm(host, options):
     """Silence, a parameter problem or an answer; and the next packet is served."""
     rest = host.ping(options=options)
     for frame in host.wait_all(0.25):
