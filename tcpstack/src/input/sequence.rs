@@ -14,7 +14,9 @@ pub(super) fn check(
     context: &mut Context<'_>,
     segment: &Segment,
 ) -> Result<(), Refusal> {
-    if tcb.has(flag::TIMESTAMPS) && !segment.has(control::RST) {
+    // RFC 5961 §4.2: a SYN is questioned wherever it is. A peer that has lost its memory has neither
+    // its old clock nor perhaps timestamps.
+    if tcb.has(flag::TIMESTAMPS) && !segment.has(control::RST) && !segment.has(control::SYN) {
         check_timestamp(tcb, context, segment)?;
     }
     if !is_acceptable(tcb.rcv_nxt, tcb.rcv_wnd(), segment.seq, segment.len()) {

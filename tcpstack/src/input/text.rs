@@ -5,14 +5,14 @@ use superpage::NIL;
 use crate::chunks::Chunks;
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
-use crate::ecn;
 use crate::event::{CloseReason, Event};
 use crate::reassembly;
 use crate::sack::{self, Block};
-use crate::segment::{Segment, control};
+use crate::segment::{Header, Segment, control};
 use crate::seq::SeqNum;
 use crate::settings::NS_PER_MS;
 use crate::tcb::{State, Tcb, flag};
+use crate::{answers, ecn};
 
 /// Takes text and FIN of an acceptable segment. `octets` is the segment's text.
 pub(super) fn on_text(
@@ -41,6 +41,7 @@ pub(super) fn on_text(
     if !text.octets.is_empty() {
         ecn::on_data(tcb, context, segment);
     }
+    let answer = acknowledge_pair(tcb, context, &text);
     let stored = store(tcb, context, segment, &text);
     if has_fin && fin_seq.at_or_before(tcb.rcv_adv) && fin_seq.at_or_after(tcb.rcv_nxt) {
         tcb.fin_seq = fin_seq;
@@ -54,7 +55,22 @@ pub(super) fn on_text(
         tcb.set(flag::ACK_NOW);
     }
     stored?;
-    Ok(Then::GoOn)
+    Ok(answer.map_or(Then::GoOn, Then::Answer))
+}
+
+/// RFC 9293 §3.8.6.3, SHLD-18: at least every second full-sized segment is acknowledged. Output runs
+/// once a turn and so would acknowledge a burst with one segment; but the peer counts
+/// acknowledgments, and paces what it sends by them.
+fn acknowledge_pair(tcb: &mut Tcb, context: &Context<'_>, text: &Text<'_>) -> Option<Header> {
+    let is_full = text.octets.len() > usize::from(context.settings.mss(&tcb.key)) / 2;
+    let has_gap = tcb.ooo_head != NIL || tcb.arrivals != NIL || text.seq != tcb.rcv_nxt;
+    if !is_full || has_gap || tcb.unacked_segments < UNACKED_SEGMENTS_MAX {
+        return None;
+    }
+    let seq = answers::acceptable_seq(tcb);
+    let header = answers::header_of(tcb, context.settings, context.now_ns, seq, control::ACK);
+    answers::acknowledged(tcb);
+    Some(header)
 }
 
 /// The part of a segment's text that is new and in the window.
@@ -166,9 +182,7 @@ fn hand_over(
     Ok(())
 }
 
-/// RFC 9293 §3.8.6.3: delayed, but never beyond the second segment. All segments of a burst are
-/// acknowledged together: output runs once a turn. That is fewer acknowledgments than SHLD-18 has,
-/// as with any receiver that coalesces segments, and each covers more.
+/// RFC 9293 §3.8.6.3: delayed, but never beyond the second segment.
 fn schedule_ack(tcb: &mut Tcb, context: &Context<'_>) {
     tcb.unacked_segments = tcb.unacked_segments.saturating_add(1);
     if tcb.unacked_segments >= UNACKED_SEGMENTS_MAX {

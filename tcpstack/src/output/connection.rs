@@ -13,7 +13,7 @@ use crate::path_mtu::{Paths, narrowing};
 use crate::segment::{Header, control};
 use crate::seq::SeqNum;
 use crate::tcb::{State, Tcb, flag};
-use crate::{ConnId, ecn, sack, send_buffer, window};
+use crate::{ConnId, answers, ecn, sack, send_buffer};
 
 /// Where a connection goes after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             tcb.clear(flag::CWR_DUE);
         }
         self.account(tcb, piece, sent != Sent::Unresolved);
-        self.acknowledged(tcb);
+        answers::acknowledged(tcb);
         self.after(tcb, sent)
     }
 
@@ -248,7 +248,7 @@ impl<S: FrameSink> Transmit<'_, S> {
     }
 
     fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {
-        let mut header = self.header(tcb, acceptable_seq(tcb), control::ACK);
+        let mut header = self.header(tcb, answers::acceptable_seq(tcb), control::ACK);
         let (most, more) = (header.options.sack_blocks_max(), tcb.dup_acks_due.saturating_sub(1));
         header.options.sack = sack::report(tcb, self.chunks, most, more.into());
         let sent = self.egress.segment(&header, tcb.neighbor, 0, |_| {});
@@ -256,7 +256,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             return Visit::NoRoom;
         }
         sack::reported(tcb, self.chunks);
-        self.acknowledged(tcb);
+        answers::acknowledged(tcb);
         self.after(tcb, sent)
     }
 
@@ -273,29 +273,7 @@ impl<S: FrameSink> Transmit<'_, S> {
     }
 
     fn header(&self, tcb: &mut Tcb, seq: SeqNum, control: u8) -> Header {
-        let settings = self.egress.settings;
-        let timestamp =
-            Timestamp { value: settings.timestamp(self.egress.now_ns), echo: tcb.ts_recent };
-        Header {
-            key: tcb.key,
-            seq,
-            ack: tcb.rcv_nxt,
-            control: control | ecn::echo(tcb),
-            window: window::advertise(tcb, settings),
-            options: Options {
-                timestamp: tcb.has(flag::TIMESTAMPS).then_some(timestamp),
-                ..Options::default()
-            },
-            traffic_class: 0,
-        }
-    }
-
-    /// An acknowledgement of all that was received has left.
-    fn acknowledged(&mut self, tcb: &mut Tcb) {
-        tcb.last_ack_sent = tcb.rcv_nxt;
-        tcb.ack_due_ns = 0;
-        tcb.unacked_segments = 0;
-        tcb.clear(flag::ACK_NOW);
+        answers::header_of(tcb, self.egress.settings, self.egress.now_ns, seq, control)
     }
 
     fn after(&mut self, tcb: &mut Tcb, sent: Sent) -> Visit {
@@ -308,14 +286,6 @@ impl<S: FrameSink> Transmit<'_, S> {
             Sent::Unresolved => Visit::AwaitNeighbor,
         }
     }
-}
-
-/// The sequence number of a segment without text. An octet that probes a closed window, and a FIN
-/// beyond it, are past what the peer can accept: an acknowledgment numbered after them would be
-/// refused together with the window it announces.
-fn acceptable_seq(tcb: &Tcb) -> SeqNum {
-    let window_end = tcb.snd_una + tcb.snd_wnd;
-    if window_end.before(tcb.snd_nxt) { window_end } else { tcb.snd_nxt }
 }
 
 /// Segments a connection sends before others have their turn.
