@@ -128,9 +128,12 @@ topics! {
     closing
     handshake
     keep_alive
+    link
+    options
     recovery
     retransmission
     sequence
+    tcp_over_ipv6
     time_wait
     windows
 }
