@@ -127,24 +127,11 @@ pub(crate) fn contiguous_end(tcb: &Tcb, chunks: &Chunks, from: SeqNum) -> SeqNum
     end
 }
 
-/// Drops stored octets before `seq`: they were received again in order.
-pub(crate) fn drop_before(tcb: &mut Tcb, chunks: &mut Chunks, seq: SeqNum) {
-    while tcb.ooo_head != NIL {
-        let range = header(chunks, tcb.ooo_head);
-        if range.end().after(seq) {
-            let cut = distance(range.seq, seq) as u16;
-            if cut > 0 {
-                let (start, len) = (range.start + cut, range.len - cut);
-                set_header(
-                    chunks,
-                    tcb.ooo_head,
-                    Header { seq: range.seq + u32::from(cut), start, len },
-                );
-            }
-            return;
-        }
-        let chunk = pop(tcb, chunks);
-        chunks.release(chunk, Use::OutOfOrder);
+/// Octets from RCV.NXT to the first that is stored.
+pub(crate) fn gap(tcb: &Tcb, chunks: &Chunks) -> usize {
+    match tcb.ooo_head {
+        NIL => usize::MAX,
+        head => distance(tcb.rcv_nxt, header(chunks, head).seq),
     }
 }
 
@@ -226,19 +213,6 @@ mod tests {
             receive_buffer::consume(&mut tcb, &mut chunks, 4_000);
             assert_eq!(chunks.free(), chunks.capacity(), "seed {seed}");
         }
-    }
-
-    #[test]
-    fn octets_received_again_in_order_are_dropped_from_the_store() {
-        let (mut tcb, mut chunks) = fixture(1_000);
-        assert!(store(&mut tcb, &mut chunks, 1_000, BASE + 10, &[1; 100]));
-        drop_before(&mut tcb, &mut chunks, BASE + 90);
-        assert_eq!(contiguous_end(&tcb, &chunks, BASE + 90), BASE + 110);
-        tcb.rcv_nxt = BASE + 110;
-        assert!(splice(&mut tcb, &mut chunks));
-        assert_eq!(tcb.rcv_len, 20);
-        receive_buffer::consume(&mut tcb, &mut chunks, 20);
-        assert_eq!(chunks.free(), chunks.capacity());
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn store(
         // Earlier octets wait to be spliced: these go behind them.
         reassemble(tcb, context, text)
     } else {
-        hand_over(tcb, context, segment, text)
+        hand_over_new(tcb, context, segment, text)
     };
     if had_gap {
         // RFC 5681 §4.2: what fills a gap is acknowledged at once.
@@ -159,6 +159,25 @@ fn reassemble(tcb: &mut Tcb, context: &mut Context<'_>, text: &Text<'_>) -> Resu
     if is_whole { Ok(()) } else { Err(Drop::TcpChunks) }
 }
 
+/// Hands over what comes before the first octet stored, and stores the rest: of octets that came
+/// more than once the first are the ones, or who watches the connection could be shown others than
+/// the application.
+fn hand_over_new(
+    tcb: &mut Tcb,
+    context: &mut Context<'_>,
+    segment: &Segment,
+    text: &Text<'_>,
+) -> Result<(), Drop> {
+    let gap = reassembly::gap(tcb, context.chunks).min(text.octets.len());
+    let (front, rest) = text.octets.split_at(gap);
+    hand_over(tcb, context, segment, &Text { octets: front, ..*text })?;
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let skipped = text.skipped + gap as u16;
+    reassemble(tcb, context, &Text { seq: text.seq + gap as u32, skipped, octets: rest })
+}
+
 /// Offers octets to the application. What is acknowledged must never be discarded: so first the
 /// room for what it may leave, then RCV.NXT.
 fn hand_over(
@@ -172,7 +191,6 @@ fn hand_over(
     }
     tcb.rcv_nxt = tcb.rcv_nxt + text.octets.len() as u32;
     tcb.keeps_due += 1;
-    reassembly::drop_before(tcb, context.chunks, tcb.rcv_nxt);
     context.events.push(Event::Data {
         conn: context.conn,
         frame: segment.frame,

@@ -124,8 +124,11 @@ macro_rules! topics {
 
 topics! {
     acknowledgements
+    attacks
     challenge
     closing
+    cookies
+    ecn
     handshake
     keep_alive
     link

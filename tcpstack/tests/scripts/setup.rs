@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    CloseReason, ConnId, ConnectError, Event, Features, IpCidr, Limits, Stack, StackConfig, State,
-    Steering, SynCookies, Timers,
+    CloseReason, ConnId, ConnectError, Ecn, Event, Features, IpCidr, Limits, Stack, StackConfig,
+    State, Steering, SynCookies, Timers,
 };
 
 use crate::script::{Host, Link, Mac, Told};
@@ -74,6 +74,7 @@ impl Setup {
                     .map_err(|_| expected("ports like 80+81", value))?;
             }
             "syn-cookies" => self.stack.features.syn_cookies = cookies(value)?,
+            "ecn" => self.stack.features.ecn = ecn(value)?,
             "connections" => *connections = number()?,
             "syn-entries" => *syn_entries = number()?,
             "time-wait-entries" => *time_wait_entries = number()?,
@@ -166,6 +167,15 @@ fn cookies(value: &str) -> Result<SynCookies, Fault> {
         "when-full" => Ok(SynCookies::WhenFull),
         "always" => Ok(SynCookies::Always),
         _ => Err(expected("never, when-full or always", value)),
+    }
+}
+
+fn ecn(value: &str) -> Result<Ecn, Fault> {
+    match value {
+        "off" => Ok(Ecn::Off),
+        "accept" => Ok(Ecn::Accept),
+        "request" => Ok(Ecn::Request),
+        _ => Err(expected("off, accept or request", value)),
     }
 }
 
