@@ -66,7 +66,10 @@ fn too_big(
 ) -> Result<(), Drop> {
     // What is sent to open a connection passes everywhere.
     let full = full_packet_bytes(tcb);
-    let mtu = reported_mtu(!tcb.key.is_ipv6(), mtu, quoted.packet_bytes.min(full))
+    // Who quotes only a part of the packet often changes its length too.
+    let is_plausible = (PACKET_BYTES_MIN..=full).contains(&quoted.packet_bytes);
+    let packet_bytes = if is_plausible { quoted.packet_bytes } else { full };
+    let mtu = reported_mtu(!tcb.key.is_ipv6(), mtu, packet_bytes)
         .filter(|mtu| *mtu < full && tcb.state() >= State::Established)
         .ok_or(Drop::IcmpMtu)?;
     if tcb.has(flag::FULL_ACKED) {
@@ -78,6 +81,9 @@ fn too_big(
     }
     Ok(())
 }
+
+/// No router has dropped a packet that was shorter: RFC 1122 §3.3.3.
+const PACKET_BYTES_MIN: u16 = 576;
 
 /// RFC 5927 §5.2: where data flows, even a hard error may pass, or be forged, and the connection
 /// goes on until its own timer gives it up. A connection that is being opened ends at once, as RFC

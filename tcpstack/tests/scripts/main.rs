@@ -129,9 +129,12 @@ topics! {
     closing
     cookies
     ecn
+    fragments
     handshake
+    icmp
     keep_alive
     link
+    mtu
     options
     recovery
     retransmission
