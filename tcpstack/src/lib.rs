@@ -61,37 +61,37 @@
 //!
 //! # RFCs
 //!
-//! Tests without a path are in the file itself; `rfc/` is `tests/rfc/`, `attacks/`
+//! Tests without a path are in the file itself; `scripts/` is `tests/scripts/`, `attacks/`
 //! is `tests/attacks/`.
 //!
 //! | section | file | test |
 //! |---|---|---|
-//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `rfc/link` |
-//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `rfc/link` |
-//! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `rfc/link` |
-//! | 791 §3.2, 1122 §3.3.2, 1858, 3128, 5722 fragments | `fragments`, `input/fragment` | itself, `rfc/path` |
-//! | 792 echo | `icmp` | itself, `rfc/link` |
-//! | 792, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `rfc/path` |
-//! | 1191, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `rfc/path` |
+//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `scripts/link` |
+//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `scripts/link` |
+//! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
+//! | 791 §3.2, 1122 §3.3.2, 1858, 3128, 5722 fragments | `fragments`, `input/fragment` | itself, `scripts/fragments` |
+//! | 792 echo | `icmp` | itself, `scripts/link` |
+//! | 792, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `scripts/icmp` |
+//! | 1191, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `scripts/mtu` |
 //! | 1071 checksum | `checksum` | itself |
-//! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves |
+//! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves, `scripts/options` |
 //! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves |
-//! | 9293 §3.5 opening, simultaneous too | `input/listen`, `input/passive`, `input/syn_sent` | `rfc/handshake` |
-//! | 9293 §3.6 closing, in every order | `calls`, `input/text`, `input/ack` | `rfc/closing`, simulation |
-//! | 9293 §3.7.1, 6691 segment size | `settings` | itself, `rfc/handshake` |
-//! | 9293 §3.8.1, 6298 retransmission | `rtt`, `rto`, `timers`, `input/ack` | themselves, `rfc/sending` |
-//! | 9293 §3.8.3 giving up (R2) | `timers` | `rfc/sending`, `rfc/handshake` |
-//! | 9293 §3.8.4 keep-alive | `timers` | `rfc/sending` |
-//! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `rfc/receiving`, `rfc/sending` |
-//! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `rfc/receiving` |
-//! | 9293 §3.10.7 segment arrives | `input` | `rfc/validity`, `rfc/handshake` |
+//! | 9293 §3.5 opening, simultaneous too | `input/listen`, `input/passive`, `input/syn_sent` | `scripts/handshake` |
+//! | 9293 §3.6 closing, in every order | `calls`, `input/text`, `input/ack` | `scripts/closing`, simulation |
+//! | 9293 §3.7.1, 6691 segment size | `settings` | itself, `scripts/options` |
+//! | 9293 §3.8.1, 6298 retransmission | `rtt`, `rto`, `timers`, `input/ack` | themselves, `scripts/retransmission` |
+//! | 9293 §3.8.3 giving up (R2) | `timers` | `scripts/retransmission`, `scripts/handshake` |
+//! | 9293 §3.8.4 keep-alive | `timers` | `scripts/keep_alive` |
+//! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `scripts/windows` |
+//! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `scripts/acknowledgements` |
+//! | 9293 §3.10.7 segment arrives | `input` | `scripts/sequence`, `scripts/handshake` |
 //! | 3168 ECN | `ecn`, `input/passive`, `input/syn_sent` | `attacks/ecn` |
 //! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies` |
-//! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `rfc/sending` |
-//! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `rfc/validity` |
-//! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `rfc/handshake`, `rfc/validity`, `rfc/receiving` |
-//! | 2018 §2 to §4, 2883 §4 selective acknowledgment, the receiver | `sack`, `options`, `input/text` | themselves |
-//! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `rfc/closing` |
+//! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `scripts/recovery` |
+//! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `scripts/challenge`, `scripts/sequence` |
+//! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `scripts/options`, `scripts/windows`, `scripts/sequence` |
+//! | 2018 §2 to §4, 2883 §4 selective acknowledgment, the receiver | `sack`, `options`, `input/text` | themselves, `scripts/options` |
+//! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `scripts/time_wait` |
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
 //! Not done, because they come with the completion of the stack: SACK (6675), RACK-TLP

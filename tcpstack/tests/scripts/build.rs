@@ -349,11 +349,13 @@ fn quoted(flow: &Flow, envelope: &Envelope, quote: &Quote) -> Vec<u8> {
     };
     let place = Place { offset: 0, more: false, is_fragment: false };
     if flow.peer.is_ipv6() {
-        return ipv6(flow, &inner, TCP, &tcp, place);
+        let mut bytes = ipv6(flow, &inner, TCP, &tcp, place);
+        Ipv6Packet::new_unchecked(&mut bytes[..]).set_payload_len(quote.size.saturating_sub(40));
+        return bytes;
     }
     let mut bytes = ipv4(flow, &inner, TCP, &tcp, place);
     let mut packet = Ipv4Packet::new_unchecked(&mut bytes[..]);
-    packet.set_total_len(1_500);
+    packet.set_total_len(quote.size);
     packet.fill_checksum();
     bytes
 }

@@ -77,8 +77,8 @@
 //!
 //! **Others**: `arp who-has HOST tell HOST`, `arp HOST is-at MAC`; `ns HOST [is-at MAC]`,
 //! `na HOST [is-at MAC] [router] [solicited] [override]`; `icmp echo-request id N seq N len N`,
-//! `icmp echo-reply …`, `icmp ERROR [mtu N|pointer N] [about seq N [port N] [sent-to HOST]]` about a
-//! segment of ours, with ERROR as in `ICMP_ERRORS` (`frag-needed`, `packet-too-big`,
+//! `icmp echo-reply …`, `icmp ERROR [mtu N|pointer N] [about seq N [port N] [size N] [sent-to HOST]]`
+//! about a segment of ours (in a packet of 1,500 octets), with ERROR as in `ICMP_ERRORS` (`frag-needed`, `packet-too-big`,
 //! `port-unreachable`, …; ICMPv6 with `ip=6`), `icmp type N code N hex HEX`; `ip PROTOCOL HEX`;
 //! `frame HEX` from the Ethernet header on.
 //!

@@ -214,9 +214,13 @@ fn quote(words: &mut Words) -> Result<Quote, Fault> {
     if !words.take("seq") {
         return Err(expected("seq", words.word("seq")?));
     }
-    let mut quote = Quote { seq: words.num("a sequence number of ours")?, port: None, to: None };
+    let mut quote =
+        Quote { seq: words.num("a sequence number of ours")?, port: None, to: None, size: 1_500 };
     if words.take("port") {
         quote.port = Some(words.value("a port of the peer")?);
+    }
+    if words.take("size") {
+        quote.size = words.value("the octets of our packet")?;
     }
     if words.take("sent-to") {
         quote.to = Some(words.host()?);

@@ -266,6 +266,8 @@ pub(crate) struct Quote {
     pub(crate) seq: Num,
     pub(crate) port: Option<u16>,
     pub(crate) to: Option<Host>,
+    /// Octets of its packet.
+    pub(crate) size: u16,
 }
 
 /// Type and code of an ICMP message.
