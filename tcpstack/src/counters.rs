@@ -122,6 +122,8 @@ counters! {
         arp_reply_sent: frames,
         /// ARP messages in which another machine uses one of the stack's addresses.
         arp_conflict: frames,
+        /// Announcements that defended one of the stack's addresses.
+        arp_defended: announcements,
         /// Neighbours forgotten for a new one.
         neighbor_evicted: entries,
         /// Frames not sent because the next hop's MAC address is not known.
@@ -280,6 +282,8 @@ counters! {
         known: neighbors,
         /// Destinations whose path was found to be narrow.
         narrow: paths,
+        /// IPv4 addresses of the stack that another machine has used within the last minute.
+        contested: addresses,
         /// Datagrams of which fragments are missing.
         collecting: datagrams,
     }

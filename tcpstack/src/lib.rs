@@ -101,6 +101,7 @@
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
 
+mod acd;
 mod answers;
 mod arp;
 mod calls;

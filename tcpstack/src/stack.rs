@@ -2,6 +2,7 @@
 
 use superpage::{RegionError, Slab, Tier};
 
+use crate::acd::Defences;
 use crate::answers::Answers;
 use crate::arp::ArpQueue;
 use crate::chunks::Chunks;
@@ -46,6 +47,7 @@ pub struct Stack {
     pub(crate) paths: Paths,
     pub(crate) fragments: Fragments,
     pub(crate) arp: ArpQueue,
+    pub(crate) defences: Defences,
     pub(crate) echoes: EchoQueue,
     pub(crate) answers: Answers,
     pub(crate) events: EventQueue,
@@ -110,6 +112,7 @@ impl Stack {
                 Fragments::create(limits.fragments, &config.secret, placement),
             )?,
             arp: ArpQueue::new(),
+            defences: Defences::new(),
             echoes: EchoQueue::new(config.mtu),
             answers: Answers::new(),
             events: EventQueue::new(),
@@ -159,6 +162,7 @@ impl Stack {
             available: self.flights.available().into(),
             known: self.neighbors.known().into(),
             narrow: self.paths.len().into(),
+            contested: self.defences.contested(self.now_ns),
             collecting: self.fragments.collecting().into(),
         }
     }

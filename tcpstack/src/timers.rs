@@ -68,6 +68,7 @@ impl Stack {
             }
         }
         self.neighbors.expire(now_ns);
+        self.expire_announcements(now_ns);
         self.expire_fragments(now_ns, budget);
         self.counters.neighbor_evicted = self.neighbors.evicted();
         self.reclaim(now_ns, budget);
@@ -86,6 +87,7 @@ impl Stack {
             self.neighbors.next_expiry(),
             self.next_reclaim(),
             self.fragments.next_expiry(),
+            self.defences.next_expiry(),
         ]
         .into_iter()
         .flatten()

@@ -118,9 +118,9 @@ impl Stack {
     fn arp_arrives(&mut self, now_ns: u64, message: arp::Message) -> Result<(), Drop> {
         let (sender, is_probe) = (message.sender.into(), message.sender.is_unspecified());
         let is_for_us = self.settings.local(message.target.into()).is_some();
-        if self.settings.local(sender).is_some() {
+        if let Some(local) = self.settings.local(sender) {
             if message.sender_mac != self.settings.mac {
-                self.counters.arp_conflict += 1;
+                self.defend(now_ns, local);
             }
             return Err(Drop::ArpSender);
         }

@@ -57,10 +57,11 @@ impl Stack {
 
     /// Tells the link where our addresses are (RFC 5227 §2.3).
     pub fn announce(&mut self) {
-        for own in &self.settings.addresses {
+        for (local, own) in (0..).zip(&self.settings.addresses) {
             if let IpAddr::V4(own) = own.addr {
                 // Should the queue be full, neighbours ask.
                 let _ = self.arp.push(Outgoing::Announcement { own });
+                self.defences.announced(local);
             }
         }
     }

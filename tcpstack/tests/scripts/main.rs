@@ -124,6 +124,7 @@ macro_rules! topics {
 
 topics! {
     acknowledgements
+    arp
     attacks
     challenge
     closing
