@@ -21,7 +21,11 @@ pub const TCB_BYTES: u64 = 192;
 /// A bucket of the flow table: eight slots, of which 0.8 are used.
 pub const FLOW_BUCKET_BYTES: u64 = 64;
 /// Loss and congestion state of a connection with unacknowledged data.
-pub const FLIGHT_BYTES: u64 = 80;
+pub const FLIGHT_BYTES: u64 = 120;
+/// Bytes of a record of what was sent.
+pub const RANGE_BYTES: u64 = 16;
+/// Records of what was sent that are there for each flight.
+pub const RANGES_PER_FLIGHT: u64 = 2;
 /// A half-open connection.
 pub const SYN_ENTRY_BYTES: u64 = 64;
 /// A connection in TIME-WAIT.

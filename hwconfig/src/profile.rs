@@ -164,6 +164,9 @@ sections! {
         /// Connections that may have unacknowledged data at a time: only those hold loss and
         /// congestion state. When none is free output waits.
         flights: u32, "records", Rule::Range(16, 100_000_000), Preset::Number(16_384);
+        /// Records of what was sent, beyond two for each flight: one for each burst under way and
+        /// each gap in what a peer has. When none is free losses are found less precisely.
+        sent_ranges: u32, "records", Rule::Range(16, 100_000_000), Preset::Number(65_536);
         /// TCP chunks: data sent and not yet acknowledged, received and not yet taken. When
         /// empty, segments are dropped unacknowledged and counted.
         chunks: u32, "chunks", Rule::Range(64, 268_435_456), Preset::Number(65_536);

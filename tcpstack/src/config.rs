@@ -52,6 +52,9 @@ pub struct Limits {
     pub time_wait_entries: u32,
     /// Connections that may have unacknowledged data at the same time.
     pub flights: u32,
+    /// Records of what was sent, beyond the two that each flight owns: one for each burst under way
+    /// and each gap in what the peer has. Without one, losses are found less precisely.
+    pub sent_ranges: u32,
     /// Chunks for data to send, out-of-order data and data not consumed yet.
     pub chunks: u32,
     /// Bytes of a chunk.
@@ -76,6 +79,7 @@ impl Default for Limits {
             syn_entries: 1_024,
             time_wait_entries: 4_096,
             flights: 2_048,
+            sent_ranges: 16_384,
             chunks: 32_768,
             chunk_bytes: 512,
             receive_buffer_bytes: 65_535,
@@ -144,6 +148,8 @@ pub struct Features {
     pub syn_cookies: SynCookies,
     /// Whether connections may tell each other of congestion without a loss.
     pub ecn: Ecn,
+    /// How the congestion window grows and shrinks.
+    pub congestion_control: CongestionControl,
 }
 
 /// Explicit congestion notification (RFC 3168).
@@ -156,6 +162,16 @@ pub enum Ecn {
     Accept,
     /// Active opens ask for it as well. Some firewalls drop such a SYN: its repetition does not ask.
     Request,
+}
+
+/// How the congestion window grows and shrinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// With the time since the last loss, RFC 9438.
+    #[default]
+    Cubic,
+    /// By a segment a round trip, RFC 5681.
+    NewReno,
 }
 
 /// When a SYN is answered without remembering it (RFC 4987 §3.6).
@@ -212,6 +228,8 @@ impl StackConfig {
             ("connections", limits.connections, records),
             ("syn_entries", limits.syn_entries, records),
             ("time_wait_entries", limits.time_wait_entries, records),
+            ("flights", limits.flights, records),
+            ("sent_ranges", limits.sent_ranges, records),
             ("chunk_bytes", limits.chunk_bytes, (CHUNK_BYTES_MIN, 16_384, "64 to 16384")),
             ("receive_buffer_bytes", limits.receive_buffer_bytes, buffer),
             ("send_buffer_bytes", limits.send_buffer_bytes, buffer),

@@ -176,8 +176,16 @@ counters! {
         tcp_sent_stream: bytes,
         /// Segments sent again.
         tcp_retransmitted: segments,
-        /// Losses found by three duplicate acknowledgments.
+        /// Losses found before a time-out.
         tcp_fast_retransmit: losses,
+        /// Window reductions taken back: what was sent again had arrived.
+        tcp_recovery_undone: losses,
+        /// Probes for a lost tail sent (RFC 8985).
+        tcp_tail_probe: segments,
+        /// Blocks of selective acknowledgments of no use: impossible, or beyond the records.
+        tcp_sack_ignored: blocks,
+        /// Times a peer discarded what it had acknowledged selectively.
+        tcp_sack_reneged: times,
         /// Expiries of the retransmission timer.
         tcp_timeout: expiries,
         /// Windows reduced because the peer has received marked segments (ECN).
@@ -278,6 +286,8 @@ counters! {
         total: chunks,
         /// Flights free or idle.
         available: flights,
+        /// Records of what was sent not in use.
+        unused: sent_ranges,
         /// Neighbours known.
         known: neighbors,
         /// Destinations whose path was found to be narrow.

@@ -5,6 +5,7 @@
 //! nothing is sent again.
 
 use crate::context::Context;
+use crate::recovery;
 use crate::segment::{Segment, control};
 use crate::tcb::{Tcb, flag};
 
@@ -45,10 +46,7 @@ pub(crate) fn on_echo(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segmen
     if !tcb.has(flag::ECN) || !segment.has(control::ECE) || segment.ack.before(tcb.snd_una) {
         return;
     }
-    let (una, nxt, mss, ack) = (tcb.snd_una, tcb.snd_nxt, tcb.mss, segment.ack);
-    let Some(flight) = context.flight(tcb).filter(|_| una != nxt) else { return };
-    if flight.congestion.on_congestion_experienced(mss, ack, una, nxt) {
-        tcb.ssthresh = flight.congestion.ssthresh();
+    if tcb.has_unacked() && recovery::on_congestion_experienced(tcb, context, segment.ack) {
         tcb.set(flag::CWR_DUE);
         context.counters.tcp_ecn_reduction += 1;
     }

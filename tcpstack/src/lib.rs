@@ -39,7 +39,8 @@
 //! | [`FLOW_BYTES`] | 10 | each connection, passive open and TIME-WAIT |
 //! | [`SYN_ENTRY_BYTES`] | 64 | each passive open without its last ACK |
 //! | [`TIME_WAIT_ENTRY_BYTES`] | 64 | each connection in TIME-WAIT |
-//! | [`FLIGHT_BYTES`] | 80 | each connection with unacknowledged data at the same time |
+//! | [`FLIGHT_BYTES`] | 120 | each connection with unacknowledged data at the same time |
+//! | [`RANGE_BYTES`] | 16 | each burst of those under way, and each gap in what their peers have |
 //!
 //! # Code map
 //!
@@ -48,15 +49,16 @@
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `icmp_error`, `segment`, `options`, `checksum`; `fragments` until they are whole |
 //! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `path_mtu`, `ports`, `settings` (next hop) |
-//! | a connection's state | `tcb`, `flight`, `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
+//! | a connection's state | `tcb`, `flight`, `scoreboard` (what became of what was sent), `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
-//! | numbers | `rtt`, `rto`, `congestion`, `ecn`, `window`, `isn` |
+//! | what is lost, and how fast to send | `recovery` (the order of it), `rack`, `prr`, `congestion`, `cubic`, `hystart`, `ecn` |
+//! | numbers | `rtt`, `rto`, `window`, `isn` |
 //! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in) |
 //!
 //! Input never sends and output never decides about input: they meet in flags of the TCB. Protocol
-//! rules return values (`OnListen`, `OnTimeWait`, `Advice`, `Plan`, `Then`), and one caller carries
+//! rules return values (`OnListen`, `OnTimeWait`, `Verdict`, `Plan`, `Then`), and one caller carries
 //! them out.
 //!
 //! # RFCs
@@ -79,7 +81,7 @@
 //! | 9293 §3.5 opening, simultaneous too | `input/listen`, `input/passive`, `input/syn_sent` | `scripts/handshake` |
 //! | 9293 §3.6 closing, in every order | `calls`, `input/text`, `input/ack` | `scripts/closing`, simulation |
 //! | 9293 §3.7.1, 6691 segment size | `settings` | itself, `scripts/options` |
-//! | 9293 §3.8.1, 6298 retransmission | `rtt`, `rto`, `timers`, `input/ack` | themselves, `scripts/retransmission` |
+//! | 9293 §3.8.1, 6298 retransmission | `rtt`, `rto`, `recovery` | themselves, `scripts/retransmission` |
 //! | 9293 §3.8.3 giving up (R2) | `timers` | `scripts/retransmission`, `scripts/handshake` |
 //! | 9293 §3.8.4 keep-alive | `timers` | `scripts/keep_alive` |
 //! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `scripts/windows` |
@@ -87,15 +89,20 @@
 //! | 9293 §3.10.7 segment arrives | `input` | `scripts/sequence`, `scripts/handshake` |
 //! | 3168 ECN | `ecn`, `input/passive`, `input/syn_sent` | `attacks/ecn` |
 //! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies` |
-//! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928 | `congestion` | itself, `scripts/recovery` |
+//! | 2018 §8 reneging, 6675 pipe and NextSeg | `scoreboard`, `recovery`, `output/plan` | themselves |
+//! | 2883 §4, 3522, 3708, 4015 reductions taken back | `recovery`, `congestion` | themselves |
+//! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928, 7661 §4.1 | `congestion`, `recovery` | themselves, `scripts/recovery` |
+//! | 8985 §6 RACK, §7 TLP | `rack`, `recovery`, `output/plan` | themselves |
+//! | 9406 HyStart++ | `hystart` | itself |
+//! | 9438 CUBIC | `cubic` | itself, `simulation/goodput` |
+//! | 9937 PRR | `prr`, `recovery` | themselves |
 //! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `scripts/challenge`, `scripts/sequence` |
 //! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `scripts/options`, `scripts/windows`, `scripts/sequence` |
 //! | 2018 §2 to §4, 2883 §4 selective acknowledgment, the receiver | `sack`, `options`, `input/text` | themselves, `scripts/options` |
 //! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `scripts/time_wait` |
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
-//! Not done, because they come with the completion of the stack: SACK (6675), RACK-TLP
-//! (8985), PRR (9937), CUBIC (9438), HyStart++ (9406), IPv6. Source routes are
+//! Not done, because they come with the completion of the stack: IPv6. Source routes are
 //! dropped and counted. No larger segments than an estimate of the path allows are tried while it is
 //! younger than ten minutes (4821 §7.3): the link's MTU is tried then. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
@@ -112,6 +119,7 @@ mod congestion;
 mod context;
 mod cookies;
 mod counters;
+mod cubic;
 mod ecn;
 mod ethernet;
 mod event;
@@ -119,6 +127,7 @@ mod flight;
 mod flow;
 mod flow_table;
 mod fragments;
+mod hystart;
 mod icmp;
 mod icmp_error;
 mod input;
@@ -135,12 +144,16 @@ mod path_mtu;
 mod placement;
 mod places;
 mod ports;
+mod prr;
+mod rack;
 mod reassembly;
 mod receive_buffer;
 mod reclaim;
+mod recovery;
 mod rto;
 mod rtt;
 mod sack;
+mod scoreboard;
 mod segment;
 mod send_buffer;
 mod seq;
@@ -157,8 +170,8 @@ mod window;
 
 pub use calls::ConnectError;
 pub use config::{
-    ADDRESSES_MAX, Ecn, Features, LISTENERS_MAX, Limits, StackConfig, StackError, SynCookies,
-    Timers,
+    ADDRESSES_MAX, CongestionControl, Ecn, Features, LISTENERS_MAX, Limits, StackConfig,
+    StackError, SynCookies, Timers,
 };
 pub use counters::{StackCounters, StackGauges};
 pub use event::{CloseReason, Event};
@@ -188,6 +201,10 @@ pub const SYN_ENTRY_BYTES: usize = size_of::<syn_table::SynEntry>();
 pub const TIME_WAIT_ENTRY_BYTES: usize = size_of::<time_wait::TimeWaitEntry>();
 /// Bytes of a flight.
 pub const FLIGHT_BYTES: usize = size_of::<flight::Flight>();
+/// Bytes of a record of what was sent.
+pub const RANGE_BYTES: usize = scoreboard::RANGE_BYTES;
+/// Records of what was sent that are there for each flight.
+pub const RANGES_PER_FLIGHT: u32 = scoreboard::RANGES_OWNED;
 
 /// Bytes of what is known of the path to a destination.
 pub const PATH_BYTES: usize = size_of::<path_mtu::Path>();
@@ -195,4 +212,4 @@ pub const PATH_BYTES: usize = size_of::<path_mtu::Path>();
 pub const FRAGMENTS_BYTES: usize = size_of::<fragments::Datagram>();
 
 const _: () = assert!(TCB_BYTES == 192 && SYN_ENTRY_BYTES == 64 && TIME_WAIT_ENTRY_BYTES == 64);
-const _: () = assert!(FLIGHT_BYTES == 80);
+const _: () = assert!(FLIGHT_BYTES == 120 && RANGE_BYTES == 16);

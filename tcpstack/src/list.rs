@@ -9,9 +9,14 @@ record! {
     /// Neighbours of a record in a list. Meaningless while it is in none.
     #[derive(PartialEq, Eq)]
     pub(crate) struct Links {
-        prev: u32,
-        next: u32,
+        pub(crate) prev: u32,
+        pub(crate) next: u32,
     }
+}
+
+impl Links {
+    /// Those of nobody.
+    pub(crate) const NONE: Self = Self { prev: NIL, next: NIL };
 }
 
 /// Which links of a record a list goes through.

@@ -100,7 +100,10 @@ impl Stack {
                 "time-wait-entries",
                 TimeWaitTable::create(limits.time_wait_entries, timers.time_wait_ms, placement),
             )?,
-            flights: region("flights", FlightPool::create(limits.flights, placement))?,
+            flights: region(
+                "flights",
+                FlightPool::create(limits.flights, limits.sent_ranges, placement),
+            )?,
             chunks: region("chunks", Chunks::create(limits.chunk_bytes, limits.chunks, placement))?,
             neighbors: region(
                 "neighbors",
@@ -160,6 +163,7 @@ impl Stack {
             free: self.chunks.free().into(),
             total: self.chunks.capacity().into(),
             available: self.flights.available().into(),
+            unused: self.flights.ranges().free().into(),
             known: self.neighbors.known().into(),
             narrow: self.paths.len().into(),
             contested: self.defences.contested(self.now_ns),
@@ -177,6 +181,7 @@ impl Stack {
             ("syn-entries", self.syns.tier(), self.syns.region_bytes()),
             ("time-wait-entries", self.time_waits.tier(), self.time_waits.region_bytes()),
             ("flights", self.flights.tier(), self.flights.region_bytes()),
+            ("sent-ranges", self.flights.ranges().tier(), self.flights.ranges().region_bytes()),
             ("chunks", self.chunks.tier(), self.chunks.region_bytes()),
             ("neighbors", self.neighbors.tier(), self.neighbors.region_bytes()),
             ("trace", self.trace.tier(), self.trace.region_bytes()),

@@ -18,6 +18,7 @@ use superpage::{NIL, record};
 use crate::ConnId;
 use crate::flow::FlowKey;
 use crate::list::{Linked, Links};
+use crate::rtt::RttEstimate;
 use crate::seq::SeqNum;
 use crate::trace::Spot;
 
@@ -330,6 +331,13 @@ impl Tcb {
     /// Where the connection is in its streams, for the trace.
     pub(crate) fn spot(&self, conn: ConnId) -> Spot {
         Spot { conn, key: self.key, seq: self.rcv_nxt, ack: self.snd_nxt }
+    }
+
+    /// A measurement of the round-trip time, RFC 6298 §2.
+    pub(crate) fn measure(&mut self, sample_ns: u64) {
+        let old = RttEstimate { srtt_us: self.srtt_us, rttvar_us: self.rttvar_us };
+        let new = old.with_sample(sample_ns);
+        (self.srtt_us, self.rttvar_us) = (new.srtt_us, new.rttvar_us);
     }
 
     /// RCV.WND: octets the peer may still send.

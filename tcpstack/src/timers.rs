@@ -8,9 +8,10 @@ use crate::chunks::Use;
 use crate::context::{Context, Then};
 use crate::ethernet::{self, Mac};
 use crate::event::{CloseReason, Event};
-use crate::flight::Timer;
+use crate::flight::{Probe, Timer};
 use crate::neighbor::Learnt;
 use crate::path_mtu::narrowing;
+use crate::recovery;
 use crate::settings::{NS_PER_MS, milliseconds};
 use crate::stack::Stack;
 use crate::syn_table::Due;
@@ -114,9 +115,8 @@ impl Stack {
             if tcb.state() >= State::Established {
                 tcb.set(flag::ACK_NOW);
             }
-            let una = tcb.snd_una;
-            if let Some(flight) = self.flights.get_mut(conn, tcb.flight) {
-                flight.send_next = una;
+            if let Some((tcb, mut context)) = self.connection(self.now_ns, conn) {
+                recovery::send_again(tcb, &mut context);
             }
             self.places.put(&mut self.tcbs, conn, Place::Output);
         }
@@ -174,34 +174,30 @@ fn act(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
         Some(flight) if is_due(flight.due_ns) => match flight.timer() {
             Timer::Retransmit => on_retransmission_timer(tcb, context),
             Timer::Persist => on_persist_timer(tcb, context),
+            Timer::Reordering => {
+                recovery::on_reordering_timer(tcb, context);
+                Then::GoOn
+            }
+            Timer::Tail => {
+                recovery::on_tail_timer(tcb, context);
+                Then::GoOn
+            }
         },
         _ => Then::GoOn,
     }
 }
 
-/// RFC 6298 §5, (5.4) to (5.6), and the limits of RFC 9293 §3.8.3.
+/// RFC 6298 §5, within the limits of RFC 9293 §3.8.3.
 fn on_retransmission_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
     if is_given_up(tcb, context) {
         return Then::End { reason: CloseReason::TimedOut, reset: false };
     }
-    let (una, nxt) = (tcb.snd_una, tcb.snd_nxt);
     let Some(flight) = context.flight(tcb) else { return Then::GoOn };
     flight.disarm();
     let backoff = flight.backoff;
-    if narrowing::on_timeout(tcb, context, backoff) {
-        return Then::GoOn;
+    if !narrowing::on_timeout(tcb, context, backoff) {
+        recovery::on_retransmission_timer(tcb, context);
     }
-    let (mss, Some(flight)) = (tcb.mss, context.flight(tcb)) else { return Then::GoOn };
-    flight.stop_timing();
-    flight.congestion.on_timeout(mss, una, nxt, flight.backoff == 0);
-    flight.backoff = flight.backoff.saturating_add(1);
-    flight.retransmit_first = 0;
-    // Everything from SND.UNA on is sent again, as the congestion window allows.
-    flight.send_next = una;
-    tcb.ssthresh = flight.congestion.ssthresh();
-    context.counters.tcp_timeout += 1;
-    context.trace.timed_out(context.now_ns, tcb.spot(context.conn), tcb.state());
-    tcb.set(flag::OUTPUT);
     Then::GoOn
 }
 
@@ -213,7 +209,7 @@ fn on_persist_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
     let now_ns = context.now_ns;
     let Some(flight) = context.flight(tcb) else { return Then::GoOn };
     flight.backoff = flight.backoff.saturating_add(1);
-    flight.probe_window = 1;
+    flight.set_probe(Probe::Window);
     let backoff = flight.backoff;
     // A peer must have the chance to answer before it is given up.
     let limit_ns = u64::from(context.settings.timers.user_timeout_ms) * NS_PER_MS / 2;
@@ -227,9 +223,9 @@ fn on_persist_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {
 
 /// R2 of RFC 9293 §3.8.3: no progress for too long.
 fn is_given_up(tcb: &Tcb, context: &mut Context<'_>) -> bool {
-    let limit_ns = u64::from(context.settings.timers.user_timeout_ms) * NS_PER_MS;
-    let now_ns = context.now_ns;
-    context.flight(tcb).is_some_and(|flight| now_ns.saturating_sub(flight.progress_ns) >= limit_ns)
+    let limit_ms = context.settings.timers.user_timeout_ms;
+    let now_ms = milliseconds(context.now_ns);
+    context.flight(tcb).is_some_and(|flight| now_ms.wrapping_sub(flight.progress_ms) >= limit_ms)
 }
 
 fn on_state_timer(tcb: &mut Tcb, context: &mut Context<'_>) -> Then {

@@ -22,6 +22,8 @@ const MOVES_DIVISOR: u32 = 16;
 // crate knows are held by the test below: it compares every region of a plan with the mapped one.
 const _: () = assert!(tcpstack::TCB_BYTES as u64 == plan::TCB_BYTES);
 const _: () = assert!(tcpstack::FLIGHT_BYTES as u64 == plan::FLIGHT_BYTES);
+const _: () = assert!(tcpstack::RANGE_BYTES as u64 == plan::RANGE_BYTES);
+const _: () = assert!(tcpstack::RANGES_PER_FLIGHT as u64 == plan::RANGES_PER_FLIGHT);
 const _: () = assert!(tcpstack::SYN_ENTRY_BYTES as u64 == plan::SYN_ENTRY_BYTES);
 const _: () = assert!(tcpstack::TIME_WAIT_ENTRY_BYTES as u64 == plan::TIME_WAIT_ENTRY_BYTES);
 const _: () = assert!(tcpstack::PATH_BYTES as u64 == plan::PATH_BYTES);
@@ -146,6 +148,7 @@ fn stack_config(
             syn_entries: profile.per_shard(memory.syn_entries),
             time_wait_entries: profile.per_shard(memory.time_wait_entries),
             flights: profile.per_shard(memory.flights),
+            sent_ranges: profile.per_shard(memory.sent_ranges),
             chunks: profile.per_shard(memory.chunks),
             chunk_bytes: memory.chunk_bytes,
             receive_buffer_bytes: memory.receive_buffer_bytes,

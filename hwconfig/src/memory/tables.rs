@@ -129,6 +129,15 @@ impl Sum<'_> {
         let flights = self.share(memory.flights);
         let why = "memory.flights: connections with data under way";
         self.add(Owner::Tcp, "flights", flights, [slots("flights", flights, FLIGHT_BYTES)], why);
+        let ranges = flights * RANGES_PER_FLIGHT + self.share(memory.sent_ranges);
+        let why = "memory.sent_ranges, and two for each flight: bursts and gaps";
+        self.add(
+            Owner::Tcp,
+            "sent ranges",
+            ranges,
+            [slots("sent-ranges", ranges, RANGE_BYTES)],
+            why,
+        );
         let chunks = self.share(memory.chunks);
         let pool = slots("chunks", chunks, memory.chunk_bytes.into());
         let why = "memory.chunks: data sent or received, not yet done with";

@@ -83,6 +83,7 @@ impl World {
                 syn_entries: 3,
                 time_wait_entries: 2,
                 flights: FLIGHTS,
+                sent_ranges: 1_000,
                 chunks: 48,
                 chunk_bytes: 128,
                 receive_buffer_bytes: 4096,

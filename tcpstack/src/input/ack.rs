@@ -3,18 +3,15 @@
 
 use crate::answers::reset_for;
 use crate::chunks::Use;
-use crate::congestion::{Advice, Congestion};
 use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
 use crate::ecn;
 use crate::event::{CloseReason, Event};
-use crate::flight::Timer;
-use crate::options::Timestamp;
-use crate::rtt::RttEstimate;
+use crate::flight::{Flight, Probe, Timer};
 use crate::segment::{Segment, control};
-use crate::send_buffer;
-use crate::settings::NS_PER_MS;
+use crate::settings::{NS_PER_MS, milliseconds};
 use crate::tcb::{State, Tcb, flag};
+use crate::{recovery, send_buffer};
 
 /// Takes the acknowledgment of an acceptable segment.
 pub(super) fn on_ack(
@@ -38,8 +35,9 @@ pub(super) fn on_ack(
     let then = if segment.ack.after(tcb.snd_una) {
         on_new_ack(tcb, context, segment)
     } else {
-        if is_duplicate(tcb, segment) {
-            on_duplicate_ack(tcb, context);
+        let is_duplicate = is_duplicate(tcb, segment);
+        if is_duplicate || !segment.options.sack.is_empty() {
+            recovery::on_ack(tcb, context, segment, 0, is_duplicate);
         }
         Then::GoOn
     };
@@ -67,25 +65,24 @@ fn finish_simultaneous_open(
 
 /// Our SYN was acknowledged: SND.UNA is the first octet from now on.
 pub(super) fn on_syn_acked(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
+    let had_no_estimate = tcb.srtt_us == 0;
+    let backoff = context.flight(tcb).map_or(0, |flight| flight.backoff);
     tcb.snd_una = tcb.snd_una + 1;
     tcb.snd_nxt = tcb.snd_una;
-    measure(tcb, context, segment);
-    let (una, now_ns, index) = (tcb.snd_una, context.now_ns, tcb.flight);
-    if let Some(flight) = context.flight(tcb) {
-        flight.send_next = una;
-        flight.progress_ns = now_ns;
-        flight.congestion = Congestion::new(tcb.mss, tcb.ssthresh, una);
-        if flight.backoff > 0 && tcb.srtt_us == 0 {
-            // RFC 6298 §5, (5.7): after a SYN that timed out, data begins with an RTO of 3 s.
-            (tcb.srtt_us, tcb.rttvar_us) = (1_000_000, 500_000);
-        }
-        context.flights.rest(index);
+    recovery::on_ack(tcb, context, segment, 1, false);
+    if backoff > 0 && had_no_estimate {
+        // RFC 6298 §5, (5.7): after a SYN that timed out, data begins with an RTO of 3 s.
+        (tcb.srtt_us, tcb.rttvar_us) = (1_000_000, 500_000);
+    }
+    // What the SYNs agreed on decides about the window.
+    let flight = Flight::new(milliseconds(context.now_ns), context.conn, tcb);
+    if let Some(old) = context.flight(tcb) {
+        (old.congestion, old.rack) = (flight.congestion, flight.rack);
     }
 }
 
 fn on_new_ack(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) -> Then {
     let acked = segment.ack.since(tcb.snd_una);
-    measure(tcb, context, segment);
     let fin_acked = acked > tcb.snd_len;
     let octets = acked.min(tcb.snd_len);
     if octets >= tcb.mss.into() {
@@ -93,66 +90,12 @@ fn on_new_ack(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) -> Th
     }
     send_buffer::release(tcb, context.chunks, octets);
     tcb.snd_una = segment.ack;
-    advance_flight(tcb, context, octets);
+    recovery::on_ack(tcb, context, segment, acked, false);
     if tcb.has_unsent() {
         tcb.set(flag::OUTPUT);
     }
     tell_writable(tcb, context);
     if fin_acked { on_fin_acked(tcb, context) } else { Then::GoOn }
-}
-
-/// RFC 6298 §5 and the congestion response to new data acknowledged.
-fn advance_flight(tcb: &mut Tcb, context: &mut Context<'_>, octets: u32) {
-    let (una, nxt, mss, now_ns) = (tcb.snd_una, tcb.snd_nxt, tcb.mss, context.now_ns);
-    let rto_ns = context.settings.rto_ns(tcb, 0);
-    let index = tcb.flight;
-    let Some(flight) = context.flight(tcb) else { return };
-    flight.send_next = flight.send_next.latest(una);
-    flight.progress_ns = now_ns;
-    flight.backoff = 0;
-    flight.retransmit_first = 0;
-    flight.probe_window = 0;
-    let was_recovering = flight.congestion.is_recovering();
-    let advice = flight.congestion.on_new_ack(mss, octets, una, nxt);
-    if !was_recovering {
-        tcb.ssthresh = flight.congestion.ssthresh();
-    }
-    if una == nxt {
-        // RFC 6298 §5, (5.2): all is acknowledged.
-        context.flights.rest(index);
-        return;
-    }
-    // RFC 6298 §5, (5.3).
-    flight.arm(Timer::Retransmit, now_ns + rto_ns);
-    if advice == Advice::Retransmit {
-        flight.retransmit_first = 1;
-    }
-    // Unless it was all sent already, more may be due.
-    tcb.set(flag::OUTPUT);
-}
-
-/// A measurement of the round-trip time, if this acknowledgment is one: RFC 6298 §3.
-fn measure(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
-    let now_ns = context.now_ns;
-    let now_stamp = context.settings.timestamp(now_ns);
-    let echo = segment.options.timestamp.filter(|_| tcb.has(flag::TIMESTAMPS));
-    let Some(flight) = context.flight(tcb) else { return };
-    let sample_ns = if flight.timed_ns != 0 {
-        if !segment.ack.at_or_after(flight.timed_seq) {
-            return;
-        }
-        let sample_ns = now_ns.saturating_sub(flight.timed_ns);
-        flight.stop_timing();
-        sample_ns
-    } else if let Some(Timestamp { echo, .. }) = echo.filter(|_| flight.backoff > 0) {
-        // RFC 7323 §4.1: after retransmissions only the echo tells which copy was heard.
-        u64::from(now_stamp.wrapping_sub(echo)) * NS_PER_MS
-    } else {
-        return;
-    };
-    let old = RttEstimate { srtt_us: tcb.srtt_us, rttvar_us: tcb.rttvar_us };
-    let new = old.with_sample(sample_ns);
-    (tcb.srtt_us, tcb.rttvar_us) = (new.srtt_us, new.rttvar_us);
 }
 
 /// RFC 5681 §2, "duplicate acknowledgment".
@@ -161,22 +104,6 @@ fn is_duplicate(tcb: &Tcb, segment: &Segment) -> bool {
         && tcb.has_unacked()
         && segment.len() == 0
         && u32::from(segment.window) << tcb.snd_shift == tcb.snd_wnd
-}
-
-fn on_duplicate_ack(tcb: &mut Tcb, context: &mut Context<'_>) {
-    let (una, nxt, mss) = (tcb.snd_una, tcb.snd_nxt, tcb.mss);
-    let Some(flight) = context.flight(tcb) else { return };
-    // The answer to a zero-window probe is no sign of loss.
-    if flight.is_persisting() {
-        return;
-    }
-    let advice = flight.congestion.on_duplicate_ack(mss, una, nxt);
-    if advice == Advice::Retransmit {
-        flight.retransmit_first = 1;
-        tcb.ssthresh = flight.congestion.ssthresh();
-        context.counters.tcp_fast_retransmit += 1;
-    }
-    tcb.set(flag::OUTPUT);
 }
 
 /// RFC 9293 §3.10.7.4, fifth step, ESTABLISHED: SND.WND, WL1 and WL2.
@@ -197,20 +124,20 @@ fn update_window(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
         (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);
         tcb.set(flag::OUTPUT);
     }
-    let (una, now_ns, has_grown) = (tcb.snd_una, context.now_ns, tcb.snd_wnd > old);
+    let (now_ms, has_grown) = (milliseconds(context.now_ns), tcb.snd_wnd > old);
     let is_given_up = tcb.has(flag::APP_CLOSED);
     let Some(flight) = context.flight(tcb).filter(|flight| flight.is_persisting()) else { return };
     // RFC 9293 §3.8.6.1, MUST-37: a peer that answers may keep its window closed as long as it
     // likes; but not for an application that has gone.
     if !is_given_up {
-        flight.progress_ns = now_ns;
+        flight.progress_ms = now_ms;
     }
     if has_grown {
         // Output looks again. Should it still not be enough, the timer begins anew.
         flight.arm(Timer::Retransmit, 0);
         flight.backoff = 0;
-        flight.probe_window = 0;
-        flight.send_next = una;
+        flight.set_probe(Probe::None);
+        recovery::send_again(tcb, context);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::counters::Drop;
 use crate::sack::{self, Block};
 use crate::segment::{Segment, control};
 use crate::seq::SeqNum;
-use crate::settings::ts_age;
+use crate::settings::{milliseconds, ts_age};
 use crate::tcb::{Tcb, flag};
 
 /// Refuses what is old, outside the window, or lacks its timestamp.
@@ -65,6 +65,9 @@ fn note_duplicate(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) {
         return;
     }
     context.counters.tcp_received_duplicate += 1;
+    // The peer is there, and has not heard us: it need not be asked.
+    tcb.heard_ms = milliseconds(context.now_ns);
+    tcb.probes = 0;
     if tcb.has(flag::SACK) {
         let end = segment.seq + u32::from(segment.octets);
         sack::note_duplicate(tcb, context.chunks, Block { start: segment.seq, end });

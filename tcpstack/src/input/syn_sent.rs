@@ -6,6 +6,7 @@ use crate::context::{Context, Refusal, Then};
 use crate::counters::Drop;
 use crate::ecn;
 use crate::event::{CloseReason, Event};
+use crate::recovery;
 use crate::segment::{Segment, control};
 use crate::settings::ts_age;
 use crate::tcb::{State, Tcb, flag};
@@ -58,10 +59,7 @@ pub(super) fn on_segment(
         // A simultaneous open: our SYN is sent again as a SYN-ACK. RFC 9293 §3.5, figure 7.
         context.set_state(tcb, State::SynReceived);
         tcb.clear(flag::ACK_NOW);
-        let una = tcb.snd_una;
-        if let Some(flight) = context.flight(tcb) {
-            flight.send_next = una;
-        }
+        recovery::send_again(tcb, context);
         return Ok(Then::GoOn);
     }
     (tcb.snd_wl1, tcb.snd_wl2) = (segment.seq, segment.ack);

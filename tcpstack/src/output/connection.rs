@@ -3,17 +3,20 @@
 
 use super::FrameSink;
 use super::egress::{Egress, Sent};
-use super::plan::{Piece, Plan, plan};
+use super::plan::{Piece, Plan, Reason, plan};
 use superpage::NIL;
 
 use crate::chunks::Chunks;
-use crate::flight::{FlightPool, Timer};
+use crate::flight::{FlightPool, Probe, Timer};
 use crate::options::{Options, Timestamp};
 use crate::path_mtu::{Paths, narrowing};
+use crate::sack::{self, Block};
+use crate::scoreboard::Scoreboard;
 use crate::segment::{Header, control};
 use crate::seq::SeqNum;
+use crate::settings::Settings;
 use crate::tcb::{State, Tcb, flag};
-use crate::{ConnId, answers, ecn, sack, send_buffer};
+use crate::{ConnId, answers, ecn, recovery, send_buffer};
 
 /// Where a connection goes after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl<S: FrameSink> Transmit<'_, S> {
             return Visit::AwaitFlight;
         };
         let backoff = flight.backoff;
-        if flight.send_next != tcb.snd_una {
+        if tcb.has_unacked() && flight.chain.lost == 0 {
             // The SYN is on its way: only an acknowledgement can be due.
             tcb.clear(flag::OUTPUT);
             return if tcb.has(flag::ACK_NOW) { self.acknowledge(tcb) } else { Visit::Done };
@@ -101,13 +104,11 @@ impl<S: FrameSink> Transmit<'_, S> {
         if sent == Sent::NoRoom {
             return Visit::NoRoom;
         }
-        let due_ns = now_ns + settings.rto_ns(tcb, backoff);
-        if let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) {
-            flight.send_next = tcb.snd_una + 1;
-            flight.arm(Timer::Retransmit, due_ns);
-            let is_first = tcb.snd_nxt == tcb.snd_una;
-            flight.timed_ns = if is_first && sent != Sent::Unresolved { now_ns } else { 0 };
-            flight.timed_seq = tcb.snd_una + 1;
+        if let Some((flight, ranges)) = self.flights.parts(self.conn, tcb.flight) {
+            flight.arm(Timer::Retransmit, now_ns + settings.rto_ns(tcb, backoff));
+            let mut board = Scoreboard { flight, ranges, nxt: tcb.snd_nxt };
+            let syn = Block { start: tcb.snd_una, end: tcb.snd_una + 1 };
+            board.sent(syn, recovery::microseconds(now_ns));
         }
         self.egress.counters.tcp_retransmitted += u64::from(backoff > 0);
         tcb.snd_nxt = tcb.snd_una + 1;
@@ -165,19 +166,12 @@ impl<S: FrameSink> Transmit<'_, S> {
             return Visit::AwaitFlight;
         }
         for _ in 0..SEGMENTS_PER_VISIT_MAX {
-            let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { break };
-            let plan = plan(tcb, flight);
-            let piece = match plan {
+            let Some((flight, ranges)) = self.flights.parts(self.conn, tcb.flight) else { break };
+            let mut board = Scoreboard { flight, ranges, nxt: tcb.snd_nxt };
+            let piece = match plan(tcb, &board) {
                 Plan::Send(piece) => piece,
-                Plan::Nothing | Plan::CongestionLimited | Plan::WindowLimited => {
-                    if plan == Plan::CongestionLimited {
-                        flight.congestion.note_limited();
-                    }
-                    if plan == Plan::WindowLimited && flight.due_ns == 0 {
-                        // RFC 9293 §3.8.6.1: nothing is on its way that would bring news.
-                        let due_ns = now_ns + settings.rto_ns(tcb, flight.backoff);
-                        flight.arm(Timer::Persist, due_ns);
-                    }
+                limit => {
+                    on_limit(tcb, &mut board, limit, now_ns, settings);
                     tcb.clear(flag::OUTPUT);
                     return Visit::Done;
                 }
@@ -195,7 +189,8 @@ impl<S: FrameSink> Transmit<'_, S> {
         let mut bits = control::ACK;
         bits |= if is_last && piece.octets > 0 { control::PSH } else { 0 };
         bits |= if piece.fin { control::FIN } else { 0 };
-        let is_new = piece.octets > 0 && !piece.is_probe && piece.seq.at_or_after(tcb.snd_nxt);
+        let is_new =
+            piece.octets > 0 && piece.reason == Reason::Due && piece.seq.at_or_after(tcb.snd_nxt);
         let (traffic_class, told) = ecn::mark_data(tcb, is_new);
         let header = Header { traffic_class, ..self.header(tcb, piece.seq, bits | told) };
         let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return Visit::Done };
@@ -210,41 +205,40 @@ impl<S: FrameSink> Transmit<'_, S> {
         if told != 0 {
             tcb.clear(flag::CWR_DUE);
         }
-        self.account(tcb, piece, sent != Sent::Unresolved);
+        self.account(tcb, piece);
         answers::acknowledged(tcb);
         self.after(tcb, sent)
     }
 
-    /// What having sent a piece means for the flight: RFC 6298 §3 and §5.
-    fn account(&mut self, tcb: &mut Tcb, piece: &Piece, is_timeable: bool) {
+    /// What having sent a piece means for the flight.
+    fn account(&mut self, tcb: &mut Tcb, piece: &Piece) {
         let (now_ns, settings) = (self.egress.now_ns, self.egress.settings);
         let counters = &mut *self.egress.counters;
-        let Some(flight) = self.flights.get_mut(self.conn, tcb.flight) else { return };
-        let is_new = piece.seq.at_or_after(tcb.snd_nxt);
-        let (end, fresh) = (piece.end(), piece.end().latest(tcb.snd_nxt).since(tcb.snd_nxt));
+        let Some((flight, ranges)) = self.flights.parts(self.conn, tcb.flight) else { return };
+        let (is_new, end) = (piece.seq.at_or_after(tcb.snd_nxt), piece.end());
+        let fresh = end.latest(tcb.snd_nxt).since(tcb.snd_nxt);
         counters.tcp_sent_stream += u64::from(fresh.min(piece.octets));
-        tcb.snd_nxt = tcb.snd_nxt.latest(end);
-        flight.probe_window = 0;
-        if piece.is_probe {
+        if flight.probe() == Probe::Window {
+            flight.set_probe(Probe::None);
+        }
+        let mut board = Scoreboard { flight, ranges, nxt: tcb.snd_nxt };
+        let block = Block { start: piece.seq, end };
+        board.sent(block, recovery::microseconds(now_ns));
+        tcb.snd_nxt = board.nxt;
+        if piece.reason == Reason::Window {
             counters.tcp_window_probe += 1;
             return;
         }
         counters.tcp_retransmitted += u64::from(!is_new);
-        if flight.retransmit_first != 0 {
-            flight.retransmit_first = 0;
-            flight.stop_timing();
-        } else {
-            flight.send_next = flight.send_next.latest(end);
+        if piece.reason == Reason::Tail {
+            counters.tcp_tail_probe += 1;
+            let probe = if is_new { Probe::TailNew } else { Probe::TailCopy };
+            recovery::on_tail_probe_sent(tcb, board.flight, settings, now_ns, (end, probe));
+            return;
         }
-        if !is_new {
-            flight.stop_timing();
-        } else if flight.timed_ns == 0 && is_timeable {
-            (flight.timed_ns, flight.timed_seq) = (now_ns, end);
-        }
-        // RFC 6298 §5, (5.1).
-        if flight.due_ns == 0 || flight.timer() == Timer::Persist {
-            flight.arm(Timer::Retransmit, now_ns + settings.rto_ns(tcb, flight.backoff));
-        }
+        let (octets, stamp) = (end.since(piece.seq), settings.timestamp(now_ns));
+        board.flight.congestion.on_sent(octets, !is_new, stamp);
+        recovery::arm_after_sending(tcb, &mut board, settings, now_ns, is_new);
     }
 
     fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {
@@ -285,6 +279,22 @@ impl<S: FrameSink> Transmit<'_, S> {
             Sent::NoRoom => Visit::NoRoom,
             Sent::Unresolved => Visit::AwaitNeighbor,
         }
+    }
+}
+
+/// Output has stopped, and why.
+fn on_limit(tcb: &Tcb, board: &mut Scoreboard<'_>, limit: Plan, now_ns: u64, settings: &Settings) {
+    let pipe = recovery::pipe(tcb, board);
+    let by_window = limit == Plan::CongestionLimited;
+    let flight = &mut *board.flight;
+    flight.congestion.note_limit(by_window, pipe, tcb.ssthresh);
+    if flight.probe() == Probe::TailDue {
+        // There is nothing to probe with.
+        flight.set_probe(Probe::None);
+    }
+    if limit == Plan::WindowLimited && flight.due_ns == 0 {
+        // RFC 9293 §3.8.6.1: nothing is on its way that would bring news.
+        flight.arm(Timer::Persist, now_ns + settings.rto_ns(tcb, flight.backoff));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::counters::StackCounters;
 use crate::options::TIMESTAMP_BYTES;
 use crate::tcb::{State, Tcb, flag};
-use crate::{ip, segment};
+use crate::{ip, recovery, segment};
 
 /// Bytes of a full packet beside its octets.
 fn overhead(tcb: &Tcb) -> u16 {
@@ -67,11 +67,7 @@ pub(crate) fn narrow(tcb: &mut Tcb, context: &mut Context<'_>, mtu: u16, is_gues
     tcb.mss = mtu - overhead(tcb);
     tcb.set(flag::NARROWED | flag::OUTPUT);
     tcb.clear(flag::FULL_ACKED);
-    let una = tcb.snd_una;
-    if let Some(flight) = context.flight(tcb) {
-        flight.stop_timing();
-        flight.send_next = una;
-    }
+    recovery::send_again(tcb, context);
 }
 
 /// The retransmission timer has expired, not for the first time if `backoff` is more than 0.

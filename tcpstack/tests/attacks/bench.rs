@@ -222,6 +222,7 @@ pub(crate) fn config() -> StackConfig {
             syn_entries: 32,
             time_wait_entries: 8,
             flights: 16,
+            sent_ranges: 1_000,
             chunks: 1_000,
             chunk_bytes: 512,
             receive_buffer_bytes: 120_000,

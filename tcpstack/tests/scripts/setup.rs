@@ -136,6 +136,7 @@ fn defaults() -> StackConfig {
             syn_entries: 4,
             time_wait_entries: 4,
             flights: 4,
+            sent_ranges: 1_000,
             chunks: 1_000,
             chunk_bytes: 512,
             receive_buffer_bytes: 65_535,

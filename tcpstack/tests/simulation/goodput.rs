@@ -30,6 +30,7 @@ const LIMITS: Limits = Limits {
     syn_entries: 4,
     time_wait_entries: 4,
     flights: 4,
+    sent_ranges: 8_192,
     chunks: 16_384,
     chunk_bytes: 1_024,
     receive_buffer_bytes: 4 << 20,

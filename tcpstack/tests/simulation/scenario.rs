@@ -152,6 +152,7 @@ fn limits(random: &mut fastrand::Rng, is_scarce: bool) -> Limits {
         syn_entries: 100,
         time_wait_entries: 200,
         flights: 100,
+        sent_ranges: 1_000,
         chunks: (16 << 20) / chunk_bytes,
         chunk_bytes,
         receive_buffer_bytes,
