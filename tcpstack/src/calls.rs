@@ -186,6 +186,8 @@ impl Stack {
         let then = match tcb.state() {
             // RFC 9293 §3.10.4, SYN-SENT: delete the TCB.
             State::SynSent => Then::End { reason: CloseReason::Aborted, reset: false },
+            // RFC 9293 §3.10.4, SYN-RECEIVED: the FIN comes after the handshake.
+            State::SynReceived => Then::GoOn,
             State::CloseWait => {
                 context.set_state(tcb, State::LastAck);
                 Then::GoOn

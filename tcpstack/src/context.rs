@@ -75,9 +75,12 @@ impl Context<'_> {
         self.flights.get_mut(self.conn, tcb.flight)
     }
 
-    /// The handshake is done.
+    /// The handshake is done. An application that has closed meanwhile gets its FIN sent.
     pub(crate) fn establish(&mut self, tcb: &mut Tcb) {
         self.set_state(tcb, State::Established);
+        if tcb.has(flag::APP_CLOSED) {
+            self.set_state(tcb, State::FinWait1);
+        }
         tcb.heard_ms = milliseconds(self.now_ns);
         let idle_ms = u64::from(self.settings.timers.keep_alive_idle_ms);
         tcb.state_due_ns = if idle_ms == 0 { 0 } else { self.now_ns + idle_ms * NS_PER_MS };

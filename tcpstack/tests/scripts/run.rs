@@ -7,7 +7,7 @@ use tcpstack::{Stack, StackCounters, StackGauges};
 
 use crate::app::{self, App};
 use crate::flow::Flow;
-use crate::script::{Action, Call, Packet, Payload, Script, Step, Told, When};
+use crate::script::{Action, Body, Call, Num, Packet, Payload, Script, Step, Told, When, flag};
 use crate::setup::{self, PEER_MAC, Setup};
 use crate::wire::Wire;
 use crate::words::{Fault, expected};
@@ -149,12 +149,15 @@ impl Run {
             let flow = flows.find(|(_, flow)| Some((flow.peer, flow.own)) == ends);
             let mut shown = heard.packet.clone();
             let mut number = 1;
-            if let (Some((of, flow)), crate::script::Body::Tcp(segment)) =
-                (flow, &heard.packet.body)
-            {
+            if let (Some((of, flow)), Body::Tcp(segment)) = (flow, &heard.packet.body) {
                 flow.see(segment);
                 number = *of;
                 shown = flow.show(&heard.packet);
+                if let (0, Some(Num::Raw(seq))) =
+                    (segment.flags & flag::SYN ^ flag::SYN, segment.seq)
+                {
+                    let _ = writeln!(self.trace, "{:>17}our 0 is {seq} on the wire", "");
+                }
             }
             let ms = self.wire.elapsed_ns(*at_ns) as f64 / 1e6;
             let _ = writeln!(self.trace, "{ms:>12.3} ms  us{} {shown}", suffix(number));
