@@ -102,6 +102,8 @@
 //! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `scripts/time_wait` |
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
+//! Attacks and what answers them: [`attacks`].
+//!
 //! Not done, because they come with the completion of the stack: IPv6. Source routes are
 //! dropped and counted. No larger segments than an estimate of the path allows are tried while it is
 //! younger than ten minutes (4821 §7.3): the link's MTU is tried then. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
@@ -111,6 +113,7 @@
 mod acd;
 mod answers;
 mod arp;
+pub mod attacks;
 mod calls;
 mod checksum;
 mod chunks;

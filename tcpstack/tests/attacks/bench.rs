@@ -15,7 +15,7 @@ pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const PORT: u16 = 7;
 pub(crate) const MS: u64 = 1_000_000;
-const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 pub(crate) const FIN: u16 = 0x01;

@@ -7,4 +7,7 @@ mod cookies;
 mod ecn;
 mod malformed;
 mod memory;
+mod neighbors;
 mod refusal;
+mod sender;
+mod table;
