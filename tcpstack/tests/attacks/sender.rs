@@ -93,6 +93,39 @@ fn acknowledgment_of_what_was_not_sent_changes_nothing() {
 }
 
 #[test]
+fn duplicate_acknowledgments_without_end_do_not_open_the_window() {
+    // RFC 5681 §3.2: each may mean that a segment has left the network, but no more than were there.
+    let mut transfer = Transfer::new();
+    let una = transfer.una;
+    for _ in 0..10_000 {
+        transfer.acknowledge(una, &[]);
+    }
+    let outstanding = transfer.outstanding();
+    assert!(outstanding <= 22 * MSS, "{} segments", outstanding / MSS);
+}
+
+#[test]
+fn tiny_sack_blocks_cost_bounded_memory_and_change_nothing_that_matters() {
+    // CVE-2019-11477 and CVE-2019-11478: queues torn to pieces by selective acknowledgments.
+    let mut transfer = Transfer::new();
+    let una = transfer.una;
+    let free = transfer.bench.stack.gauges().free;
+    for at in (0..12_000).step_by(6) {
+        let block = |ahead: u32| (una.wrapping_add(ahead), una.wrapping_add(ahead + 1));
+        let blocks = sack_option(&[block(at + 1), block(at + 3), block(at + 5)]);
+        transfer.acknowledge(una, &blocks);
+        // Retransmissions are never smaller than what was sent: nothing is cut to fit a block.
+        let octets = transfer.bench.sent().into_iter().map(|packet| packet.octets.len() as u32);
+        assert!(octets.filter(|octets| *octets > 0).all(|octets| octets >= MSS / 2));
+    }
+    assert!(free - transfer.bench.stack.gauges().free <= 16, "more chunks than for what was sent");
+    // An honest acknowledgment puts everything right.
+    let nxt = transfer.nxt;
+    transfer.acknowledge(nxt, &[]);
+    assert!(transfer.outstanding() > 0, "it goes on");
+}
+
+#[test]
 fn impossible_sack_blocks_are_ignored() {
     let mut transfer = Transfer::new();
     let (una, nxt) = (transfer.una, transfer.nxt);
