@@ -137,6 +137,14 @@ class Ours:
         prepare_kernel(self.client, "client")
         self.processes = [self.appliance.dataplane(), self.appliance.control.pid]
 
+    def stack(self):
+        """What the appliance's TCP counted: retransmissions, time-outs, recoveries and their like."""
+        return {
+            name.removeprefix("trunkline_tcpstack_").removesuffix("_total"): int(value)
+            for (name, _), value in self.appliance.metrics().series.items()
+            if name.startswith("trunkline_tcpstack_tcp_") and value
+        }
+
     def lanes(self):
         """What the link did, by lane: the appliance's own counters."""
         lanes = {}
@@ -256,8 +264,9 @@ def measure_condition(name, folder, condition, options):
             print(f"{CONDITIONS[condition][0]}, run {number + 1}: {done}", file=sys.stderr)
         share = others.share()
         lanes = {who: peer.lanes() for who, peer in peers.items()}
+        counted = peers["us"].stack()
     return {"condition": CONDITIONS[condition][0], "impairment": values, "at_once": at_once,
-            "others": share, "lanes": lanes, "runs": runs}
+            "others": share, "lanes": lanes, "stack": counted, "runs": runs}
 
 
 def brief(what, values):
