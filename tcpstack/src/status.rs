@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use superpage::{counters, record};
 
+use crate::scoreboard::Chain;
 use crate::settings::{NS_PER_MS, milliseconds};
 use crate::stack::Stack;
 use crate::tcb::{State, Tcb, flag};
@@ -55,6 +56,26 @@ counters! {
         rto: milliseconds,
         /// ssthresh: slow start threshold (RFC 5681 §3.1); 0: not found yet.
         ssthresh: octets,
+        /// cwnd: congestion window (RFC 5681 §2); 0: at rest, with nothing to remember.
+        cwnd: octets,
+        /// RECOVERY: 0 none, 1 fast recovery, 2 after a time-out.
+        recovery: phase,
+        /// RecoveryPoint: SND.NXT when it began (RFC 6675 §2).
+        recovery_point: sequence,
+        /// pipe: octets on their way (RFC 6675 §4).
+        pipe: octets,
+        /// SACKed: octets acknowledged selectively (RFC 2018).
+        sacked: octets,
+        /// LOST: octets found lost and not sent again.
+        lost: octets,
+        /// BACKOFF: expiries of the retransmission or persist timer in a row (RFC 6298 §5).
+        backoff: expiries,
+        /// RACK.min_RTT: least round-trip time (RFC 8985 §6.1).
+        min_rtt: microseconds,
+        /// SACK: whether both ends acknowledge selectively.
+        sack: flag,
+        /// ECN: whether both ends tell congestion (RFC 3168).
+        ecn: flag,
         /// FlightSize: octets sent and not acknowledged (RFC 5681 §2).
         flight_size: octets,
         /// SND.queue: octets the application has queued and the peer has not acknowledged.
@@ -162,6 +183,9 @@ impl Stack {
             due_ns => due_ns.saturating_sub(now_ns).div_ceil(NS_PER_MS).max(1),
         };
         let flight = self.flights.get(conn, tcb.flight);
+        let chain = flight.map_or(Chain::EMPTY, |flight| flight.chain);
+        let congestion = flight.map(|flight| &flight.congestion);
+        let flight_size = tcb.snd_nxt.since(tcb.snd_una);
         TcbStatus {
             snd_una: tcb.snd_una.0.into(),
             snd_nxt: tcb.snd_nxt.0.into(),
@@ -182,7 +206,17 @@ impl Stack {
             rttvar: tcb.rttvar_us.into(),
             rto: self.settings.rto_ns(tcb, 0) / NS_PER_MS,
             ssthresh: if tcb.ssthresh == u32::MAX { 0 } else { tcb.ssthresh.into() },
-            flight_size: tcb.snd_nxt.since(tcb.snd_una).into(),
+            cwnd: congestion.map_or(0, |congestion| congestion.cwnd().into()),
+            recovery: congestion.map_or(0, |congestion| congestion.phase() as u64),
+            recovery_point: congestion.map_or(0, |congestion| congestion.recover.0.into()),
+            pipe: flight_size.saturating_sub(chain.sacked + chain.lost).into(),
+            sacked: chain.sacked.into(),
+            lost: chain.lost.into(),
+            backoff: flight.map_or(0, |flight| flight.backoff.into()),
+            min_rtt: flight.map_or(0, |flight| flight.rack.min_rtt_us.into()),
+            sack: tcb.has(flag::SACK).into(),
+            ecn: tcb.has(flag::ECN).into(),
+            flight_size: flight_size.into(),
             send_queue: tcb.snd_len.into(),
             receive_queue: tcb.rcv_len.into(),
             out_of_order: tcb.ooo_chunks.into(),
