@@ -139,8 +139,8 @@ impl Applications {
                     self.broker.transport_closed(now_ns, link);
                 }
             }
-            // Nothing here opens connections, and neighbours are the shard's business.
-            Event::Connected { .. } | Event::Neighbor { .. } => {}
+            // Nothing here opens connections; neighbours and addresses are the shard's business.
+            Event::Connected { .. } | Event::Neighbor { .. } | Event::Duplicate { .. } => {}
         }
     }
 

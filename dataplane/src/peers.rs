@@ -1,7 +1,7 @@
 //! What shards tell each other: one byte ring for each direction of each pair.
 //!
-//! Three kinds of record: a frame that belongs to the other shard (only where the port cannot steer),
-//! a neighbour's address, and a message of the broker. Rings never block. A full one drops the frame
+//! Kinds of record: a frame that belongs to the other shard (only where the port cannot steer), a
+//! neighbour's address, an address of ours that is another station's, and a message of the broker. Rings never block. A full one drops the frame
 //! (TCP sends it again) or the news (ARP asks again), both counted; a broker message stays in the
 //! broker's own bounded staging, whose back-pressure is the broker's business.
 
@@ -21,6 +21,7 @@ const TAG_FRAME_UNVERIFIED: u8 = 1;
 const TAG_FRAME_VERIFIED: u8 = 2;
 const TAG_NEIGHBOR: u8 = 3;
 const TAG_BROKER: u8 = 4;
+const TAG_DUPLICATE: u8 = 5;
 
 counters! {
     /// Records between shards, as one shard sees them.
@@ -60,6 +61,11 @@ pub enum Record<'a> {
         ip: IpAddr,
         /// Where it is.
         mac: [u8; 6],
+    },
+    /// An address of ours is another station's.
+    Duplicate {
+        /// The address.
+        ip: IpAddr,
     },
     /// For the broker, as its counterpart wrote it.
     Broker(&'a [u8]),
@@ -121,15 +127,17 @@ impl Peers {
 
     /// Tells all other shards where a neighbour is.
     pub fn tell_neighbor(&mut self, ip: IpAddr, mac: [u8; 6]) {
-        // IPv4 travels as `::ffff:a.b.c.d`, which no neighbour over IPv6 has.
-        let octets = match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-            IpAddr::V6(ip) => ip.octets(),
-        };
+        self.tell_all(&[&[TAG_NEIGHBOR], &octets(ip), &mac]);
+    }
+
+    /// Tells all other shards that an address of ours is another station's.
+    pub fn tell_duplicate(&mut self, ip: IpAddr) {
+        self.tell_all(&[&[TAG_DUPLICATE], &octets(ip)]);
+    }
+
+    fn tell_all(&mut self, parts: &[&[u8]]) {
         for to in 0..self.shards() {
-            if self.to[usize::from(to)].is_some()
-                && !self.push(to, &[&[TAG_NEIGHBOR], &octets, &mac])
-            {
+            if self.to[usize::from(to)].is_some() && !self.push(to, parts) {
                 self.counters.drop_news_ring_full += 1;
             }
         }
@@ -156,7 +164,7 @@ impl Peers {
         match record {
             Some(Record::Frame { .. }) => self.counters.received_frames += 1,
             Some(Record::Broker(_)) => self.counters.received_messages += 1,
-            Some(Record::Neighbor { .. }) => {}
+            Some(Record::Neighbor { .. } | Record::Duplicate { .. }) => {}
             None => self.counters.drop_malformed += 1,
         }
         record
@@ -173,6 +181,14 @@ impl Peers {
     }
 }
 
+/// IPv4 travels as `::ffff:a.b.c.d`, which no neighbour over IPv6 has.
+fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
 fn parse(record: &[u8]) -> Option<Record<'_>> {
     let (tag, body) = record.split_first()?;
     match *tag {
@@ -182,6 +198,10 @@ fn parse(record: &[u8]) -> Option<Record<'_>> {
             let (ip, mac) = body.split_first_chunk::<16>()?;
             let ip = Ipv6Addr::from(*ip).to_canonical();
             Some(Record::Neighbor { ip, mac: mac.try_into().ok()? })
+        }
+        TAG_DUPLICATE => {
+            let ip: [u8; 16] = body.try_into().ok()?;
+            Some(Record::Duplicate { ip: Ipv6Addr::from(ip).to_canonical() })
         }
         TAG_BROKER => Some(Record::Broker(body)),
         _ => None,
@@ -202,12 +222,15 @@ mod tests {
         for ip in neighbors {
             peers[2].tell_neighbor(ip, [2, 0, 0, 0, 0, 9]);
         }
+        peers[2].tell_duplicate(neighbors[1]);
         assert!(peers[2].send_message(0, b"message"));
         let frame = Record::Frame { bytes: b"frame", checksum_verified: true };
         assert_eq!(peers[0].receive(2, &mut buffer), Some(frame));
         let news = neighbors.map(|ip| Record::Neighbor { ip, mac: [2, 0, 0, 0, 0, 9] });
         assert_eq!(peers[0].receive(2, &mut buffer), Some(news[0]));
         assert_eq!(peers[0].receive(2, &mut buffer), Some(news[1]));
+        let lost = Record::Duplicate { ip: neighbors[1] };
+        assert_eq!(peers[0].receive(2, &mut buffer), Some(lost));
         assert_eq!(peers[0].receive(2, &mut buffer), Some(Record::Broker(b"message")));
         assert_eq!(peers[0].receive(2, &mut buffer), None);
         assert_eq!(peers[1].receive(2, &mut buffer), Some(news[0]), "news go to all");

@@ -80,6 +80,7 @@ impl Shard {
                         }
                     }
                     peers::Record::Neighbor { ip, mac } => engine.stack.learn_neighbor(ip, mac),
+                    peers::Record::Duplicate { ip } => engine.stack.lose_address(ip),
                     peers::Record::Broker(message) => {
                         engine.applications.broker_mut().inbox(now_ns, from, message);
                     }
@@ -173,8 +174,10 @@ impl Engine {
     /// What the stack has to say, to whom it concerns.
     fn deliver_events(&mut self, now_ns: u64, frames: &[RxFrame<'_>]) {
         while let Some(event) = self.stack.poll_event() {
-            if let Event::Neighbor { ip, mac } = event {
-                self.peers.tell_neighbor(ip, mac);
+            match event {
+                Event::Neighbor { ip, mac } => self.peers.tell_neighbor(ip, mac),
+                Event::Duplicate { ip } => self.peers.tell_duplicate(ip),
+                _ => {}
             }
             self.applications.on_event(now_ns, &mut self.stack, &event, frames);
             if let Event::Closed { conn, .. } = event {

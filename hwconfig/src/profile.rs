@@ -100,6 +100,9 @@ sections! {
         /// Next hop for IPv6 clients on other networks, mostly the router's link-local address.
         /// Router advertisements are not listened to: a server's routes are its operator's.
         gateway_ipv6: Option<Ipv6Addr>, "address", ADDRESS_IPV6, Preset::Absent;
+        /// Questions whether another station has an IPv6 address before it is used, one a second.
+        /// 0: addresses are used at once.
+        duplicate_address_probes: u8, "questions", Rule::Range(0, 10), Preset::Number(1);
         /// Network namespace the dataplane joins before EAL starts, so that a virtual device's
         /// kernel side lives there.
         netns: Option<String>, "name", NAME, Preset::Absent;

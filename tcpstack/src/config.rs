@@ -15,7 +15,8 @@ pub struct StackConfig {
     pub mac: [u8; 6],
     /// Largest IP packet the port sends and takes, 576 to 9,216 bytes; with IPv6 at least 1,280.
     pub mtu: u16,
-    /// The stack's own addresses, 1 to [`ADDRESSES_MAX`].
+    /// The stack's own addresses, 1 to 63. If one is of IPv6, the stack adds a link-local one made
+    /// from the MAC address.
     pub addresses: Vec<IpCidr>,
     /// Next hop for IPv4 destinations on no network of ours.
     pub gateway: Option<Ipv4Addr>,
@@ -120,6 +121,9 @@ pub struct Timers {
     pub keep_alive_interval_ms: u32,
     /// Unanswered probes after which the connection is given up.
     pub keep_alive_probes: u8,
+    /// Questions whether anybody else has an IPv6 address before it is used, a second each: RFC
+    /// 4862 §5.1, DupAddrDetectTransmits. 0: addresses are used at once.
+    pub duplicate_address_probes: u8,
 }
 
 impl Default for Timers {
@@ -137,6 +141,7 @@ impl Default for Timers {
             keep_alive_idle_ms: 0,
             keep_alive_interval_ms: 75_000,
             keep_alive_probes: 9,
+            duplicate_address_probes: 1,
         }
     }
 }
@@ -223,7 +228,7 @@ impl StackConfig {
         };
         let rules = [
             ("mtu", self.mtu.into(), mtu),
-            ("addresses", self.addresses.len() as u32, (1, ADDRESSES_MAX as u32, "1 to 64")),
+            ("addresses", self.addresses.len() as u32, (1, ADDRESSES_MAX as u32 - 1, "1 to 63")),
             ("listeners", self.listeners.len() as u32, (0, LISTENERS_MAX as u32, "at most 64")),
             ("connections", limits.connections, records),
             ("syn_entries", limits.syn_entries, records),
@@ -246,7 +251,8 @@ impl StackConfig {
     }
 }
 
-/// Own addresses of a stack: they are scanned for every packet.
+/// Own addresses of a stack, with the link-local one that it makes itself: they are scanned for
+/// every packet.
 pub const ADDRESSES_MAX: usize = 64;
 /// Ports listened on: they are scanned for every SYN.
 pub const LISTENERS_MAX: usize = 64;
@@ -286,7 +292,7 @@ mod tests {
         let mtu = message(StackConfig { mtu: 500, ..config.clone() });
         assert_eq!(mtu, "mtu = 500 is out of bounds: 576 to 9216");
         let none = message(StackConfig { addresses: Vec::new(), ..config.clone() });
-        assert_eq!(none, "addresses = 0 is out of bounds: 1 to 64");
+        assert_eq!(none, "addresses = 0 is out of bounds: 1 to 63");
         let addresses = vec![IpCidr::new(Ipv6Addr::LOCALHOST, 64)];
         let ipv6 = message(StackConfig { mtu: 1_279, addresses, ..config });
         assert_eq!(ipv6, "mtu = 1279 is out of bounds: 1280 to 9216 with IPv6");

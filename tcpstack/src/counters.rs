@@ -33,7 +33,7 @@ counters! {
         drop_ipv4_destination: frames,
         /// Frames dropped: IPv4 from a group, broadcast, loopback or own address.
         drop_ipv4_source: frames,
-        /// Frames dropped: IPv4 with neither TCP nor ICMP.
+        /// Frames dropped: IPv4 with none of TCP, UDP and ICMP.
         drop_ipv4_protocol: frames,
         /// Frames dropped: IPv6 header cut short, of a wrong version or with an impossible length.
         drop_ipv6_malformed: frames,
@@ -41,7 +41,7 @@ counters! {
         drop_ipv6_destination: frames,
         /// Frames dropped: IPv6 from a group, loopback, IPv4-mapped or own address.
         drop_ipv6_source: frames,
-        /// Frames dropped: IPv6 with neither TCP nor ICMPv6.
+        /// Frames dropped: IPv6 with a header or payload of an unknown kind.
         drop_ipv6_protocol: frames,
         /// Frames dropped: fragments that are empty, or not the last and no multiple of 8 octets.
         drop_fragment_malformed: frames,
@@ -55,6 +55,31 @@ counters! {
         drop_fragment_discarded: frames,
         /// Frames dropped: fragments whose ECN codepoints contradict each other.
         drop_fragment_ecn: frames,
+        /// Frames dropped: IPv6 fragments with impossible lengths, or around what cannot be in parts.
+        drop_ipv6_fragment: frames,
+        /// Frames dropped: IPv6 options that forbid to go on without knowing them.
+        drop_ipv6_option: frames,
+        /// Frames dropped: IPv6 routing headers that go on to elsewhere.
+        drop_ipv6_routing: frames,
+        /// Frames dropped: IPv6 with more extension headers or options than are looked at.
+        drop_ipv6_extension_headers: frames,
+        /// Frames dropped: IPv6 headers without a payload.
+        drop_ipv6_no_payload: frames,
+        /// Frames dropped: IPv6 for an own address that is not in use yet, or another station's.
+        drop_ipv6_tentative: frames,
+        /// Frames dropped: neighbour discovery that breaks a rule of RFC 4861 §7.1.
+        drop_ndp_malformed: frames,
+        /// Frames dropped: neighbour discovery that concerns none of the stack's addresses and no
+        /// known neighbour.
+        drop_ndp_foreign: frames,
+        /// Frames dropped: messages of routers and redirects; routes are the operator's.
+        drop_ndp_router: frames,
+        /// Frames dropped: neighbour solicitations beyond the queue of answers.
+        drop_ndp_queue_full: frames,
+        /// Frames dropped: UDP with a wrong length or checksum.
+        drop_udp_malformed: frames,
+        /// Frames dropped: UDP, for which nobody listens.
+        drop_udp_port: frames,
         /// Frames dropped: ICMP cut short.
         drop_icmp_malformed: frames,
         /// Frames dropped: wrong ICMP checksum.
@@ -124,8 +149,18 @@ counters! {
         arp_conflict: frames,
         /// Announcements that defended one of the stack's addresses.
         arp_defended: announcements,
+        /// Neighbour solicitations sent, probes for own addresses included.
+        ndp_solicitation_sent: frames,
+        /// Neighbour advertisements sent.
+        ndp_advertisement_sent: frames,
+        /// Neighbour advertisements of another station for an address that the stack uses.
+        ndp_conflict: frames,
+        /// Own addresses not used because another station has them.
+        ndp_duplicate: addresses,
         /// Neighbours forgotten for a new one.
         neighbor_evicted: entries,
+        /// Neighbours heard and not remembered: those in use have every place they could have.
+        neighbor_refused: entries,
         /// Frames not sent because the next hop's MAC address is not known.
         neighbor_unresolved: frames,
         /// IPv4 packets with options, which are ignored.
@@ -161,6 +196,10 @@ counters! {
         path_mtu_guessed: connections,
         /// Connections that try full segments again.
         path_mtu_raised: connections,
+        /// ICMP errors sent: protocol or port unreachable, parameter problem.
+        icmp_error_sent: messages,
+        /// ICMP errors not sent: beyond their rate, or the queue was full.
+        icmp_error_limited: messages,
 
         /// Segments received for the stack, with a right checksum.
         tcp_received: segments,
@@ -296,6 +335,10 @@ counters! {
         contested: addresses,
         /// Datagrams of which fragments are missing.
         collecting: datagrams,
+        /// Own IPv6 addresses that are still being asked for.
+        tentative: addresses,
+        /// Own IPv6 addresses that another station has.
+        duplicate: addresses,
     }
 }
 
@@ -352,6 +395,18 @@ drops! {
     FragmentOverlap => drop_fragment_overlap,
     FragmentDiscarded => drop_fragment_discarded,
     FragmentEcn => drop_fragment_ecn,
+    Ipv6Fragment => drop_ipv6_fragment,
+    Ipv6Option => drop_ipv6_option,
+    Ipv6Routing => drop_ipv6_routing,
+    Ipv6ExtensionHeaders => drop_ipv6_extension_headers,
+    Ipv6NoPayload => drop_ipv6_no_payload,
+    Ipv6Tentative => drop_ipv6_tentative,
+    NdpMalformed => drop_ndp_malformed,
+    NdpForeign => drop_ndp_foreign,
+    NdpRouter => drop_ndp_router,
+    NdpQueueFull => drop_ndp_queue_full,
+    UdpMalformed => drop_udp_malformed,
+    UdpPort => drop_udp_port,
     IcmpMalformed => drop_icmp_malformed,
     IcmpChecksum => drop_icmp_checksum,
     IcmpType => drop_icmp_type,

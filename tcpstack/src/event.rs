@@ -56,6 +56,12 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+    /// Another station has one of our IPv6 addresses, which was not in use yet and never will be:
+    /// other shards must know, by `lose_address`.
+    Duplicate {
+        /// The address.
+        ip: IpAddr,
+    },
     /// A neighbour was heard by ARP or NDP: other shards should know, by `learn_neighbor`.
     Neighbor {
         /// Its address.
@@ -125,6 +131,6 @@ impl EventQueue {
 }
 
 /// A frame causes at most Accepted or Connected, Data, Writable, and, once its octets are returned,
-/// Readable and PeerClosed; or one Neighbor.
+/// Readable and PeerClosed; or one Neighbor or Duplicate.
 const EVENTS_OF_FRAME_MAX: usize = 5;
 const EVENTS_MAX: usize = crate::BURST_FRAMES_MAX * EVENTS_OF_FRAME_MAX + 64;

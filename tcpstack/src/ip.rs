@@ -119,6 +119,8 @@ pub(crate) const fn header_bytes(is_ipv6: bool) -> usize {
 pub(crate) mod protocol {
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
+    pub(crate) const ICMPV6: u8 = 58;
 }
 
 /// RFC 1122 §3.2.1.7 and RFC 8200 §3: the assigned number.

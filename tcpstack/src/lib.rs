@@ -1,7 +1,7 @@
 //! TCP/IP for millions of mostly idle connections: frames and time in, events, stream bytes and
 //! frames out.
 //!
-//! A [`Stack`] is everything one shard needs to speak IPv4 and TCP: it owns no device, no clock
+//! A [`Stack`] is everything one shard needs to speak IP and TCP: it owns no device, no clock
 //! and no timer wheel, starts no thread, and after [`Stack::new`] allocates nothing. The caller's
 //! loop is the only thing that moves it:
 //!
@@ -47,8 +47,8 @@
 //! | what | where |
 //! |---|---|
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
-//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ipv4`, `icmp`, `icmp_error`, `segment`, `options`, `checksum`; `fragments` until they are whole |
-//! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `path_mtu`, `ports`, `settings` (next hop) |
+//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ip`, `ipv4`, `ipv6`, `icmp`, `icmpv6`, `ndp`, `icmp_error` (received), `icmp_answer` (sent), `segment`, `options`, `checksum`; `fragments` until they are whole |
+//! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `dad` (own addresses), `path_mtu`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `scoreboard` (what became of what was sent), `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
@@ -75,6 +75,14 @@
 //! | 792 echo | `icmp` | itself, `scripts/link` |
 //! | 792, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `scripts/icmp` |
 //! | 1191, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `scripts/mtu` |
+//! | 1122 §3.2.2.1, §4.1.3.1; 4443 §2.4, §3 errors told, within a rate | `icmp_answer`, `input/unknown`, `input/ipv6` | itself, `scripts/unreachable` |
+//! | 8200 IPv6, 2464 on Ethernet, 6437 flow labels | `ipv6`, `ip`, `flow`, `input/ipv6` | themselves, `scripts/ipv6` |
+//! | 8200 §4, 8504 §5.3, 5095, 6946 extension headers | `ipv6` | itself, `scripts/ipv6` |
+//! | 4291 §2.8 addresses and groups of a host, 6724 source address | `settings`, `input/ipv6` | themselves, `scripts/ipv6` |
+//! | 4443 §4 echo | `icmpv6`, `input/ipv6` | itself, `scripts/icmpv6` |
+//! | 4861 §4, §7.1, 6980 neighbour discovery messages | `ndp` | itself, `scripts/ndp` |
+//! | 4861 §7.2, §7.3 resolution, reachability; 7048 §3 | `neighbor`, `input/ndp`, `input/mod` | itself, `scripts/ndp` |
+//! | 4862 §5.4 duplicate addresses | `dad`, `input/ndp`, `timers` | itself, `scripts/ndp` |
 //! | 1071 checksum | `checksum` | itself |
 //! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves, `scripts/options` |
 //! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves |
@@ -104,8 +112,10 @@
 //!
 //! Attacks and what answers them: [`attacks`].
 //!
-//! Not done, because they come with the completion of the stack: IPv6. Source routes are
-//! dropped and counted. No larger segments than an estimate of the path allows are tried while it is
+//! Not done, with reasons: Source routes are dropped and counted. Router advertisements and
+//! redirects (4861 §6, §8) are too, and no group is reported (3810): a server's addresses and routes
+//! are its operator's, and on a link that everybody can write to, they stay so. No larger segments
+//! than an estimate of the path allows are tried while it is
 //! younger than ten minutes (4821 §7.3): the link's MTU is tried then. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
 //! off: output runs once a turn, so what is written in a turn shares segments anyway.
 #![forbid(unsafe_code)]
@@ -123,6 +133,7 @@ mod context;
 mod cookies;
 mod counters;
 mod cubic;
+mod dad;
 mod ecn;
 mod ethernet;
 mod event;
@@ -132,7 +143,10 @@ mod flow_table;
 mod fragments;
 mod hystart;
 mod icmp;
+mod icmp_answer;
 mod icmp_error;
+mod icmp_queue;
+mod icmpv6;
 mod input;
 mod ip;
 mod ipv4;
@@ -140,6 +154,7 @@ mod ipv6;
 mod isn;
 mod lifecycle;
 mod list;
+mod ndp;
 mod neighbor;
 mod options;
 mod output;

@@ -33,7 +33,7 @@ impl Stack {
     /// meanwhile it hears no more data, since what it left of earlier data is gone.
     fn is_wanted(&mut self, event: Event) -> bool {
         let (conn, is_news) = match event {
-            Event::Neighbor { .. } => return true,
+            Event::Neighbor { .. } | Event::Duplicate { .. } => return true,
             Event::Accepted { conn, .. } | Event::Connected { conn } => (conn, true),
             Event::Data { conn, .. }
             | Event::Readable { conn }

@@ -1,11 +1,20 @@
-//! Neighbours on the link: IP address to MAC address, learnt by ARP (RFC 826, RFC 1122 §2.3.2).
+//! Neighbours on the link: IP address to MAC address, learnt by ARP (RFC 826, RFC 1122 §2.3.2) and
+//! by neighbour discovery (RFC 4861 §7.2 and §7.3).
 //!
 //! Sets of eight by a keyed hash, so that a lookup is one set and nothing ever needs rehashing. A
-//! full set forgets an unanswered question first, then the neighbour longest unused.
+//! full set forgets who was only heard first, then an unanswered question, then the neighbour
+//! longest unused. Whoever is only heard takes no place from a question, nor from a neighbour in
+//! use: a flood of strangers disturbs nobody.
 //!
 //! No packet waits here. A connection whose next hop is unknown behaves as if its segment had been
 //! sent and lost, and is kicked as soon as any neighbour is learnt; everything else (SYN-ACKs,
 //! resets, echo replies) is dropped, counted, and sent again by whoever has the timer for it.
+//!
+//! The states of RFC 4861 §7.3.2, for both families: INCOMPLETE is `Asked`; REACHABLE is a
+//! confirmation not long ago, by an answer or by TCP's progress. Afterwards an entry is STALE until
+//! it is used, then in DELAY while `ask_ns` is to come, then in PROBE. It is never removed for want
+//! of an answer: everybody is asked, and until somebody answers the old address is as good as none
+//! (RFC 7048 §3). Nothing happens to an entry that nobody uses, so it needs no timer.
 
 use std::net::IpAddr;
 
@@ -14,15 +23,16 @@ use superpage::{Array, Placement, RegionError, Tier, record};
 
 use crate::ethernet::{BROADCAST, Mac};
 use crate::ip;
+use crate::ndp::Advertisement;
 
 record! {
     /// One neighbour.
     pub(crate) struct Neighbor {
-        /// When it was last heard to have this MAC address.
+        /// When it was last known to have this MAC address and to hear us; 0: never.
         confirmed_ns: u64,
-        /// When something was last sent to it.
+        /// When something was last sent to it, or when it was heard first.
         used_ns: u64,
-        /// When it may be asked for again.
+        /// When it may be asked for again; 0: it was not asked for yet.
         ask_ns: u64,
         /// IPv4 as `::ffff:a.b.c.d`.
         address: [u8; 16],
@@ -34,21 +44,41 @@ record! {
     }
 }
 
-/// What is known of a place in the table.
+/// What is known of a place in the table. The lower, the sooner it is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Knowledge {
     /// Nothing: the place is free.
     Free = 0,
+    /// The MAC address is known, and was of no use yet.
+    Heard = 1,
     /// Asked for, no answer yet.
-    Incomplete = 1,
+    Asked = 2,
     /// The MAC address is known.
-    Known = 2,
+    Known = 3,
 }
 
 impl Neighbor {
     fn is(&self, knowledge: Knowledge) -> bool {
         self.knowledge == knowledge as u8
+    }
+
+    fn has_mac(&self) -> bool {
+        self.is(Knowledge::Heard) || self.is(Knowledge::Known)
+    }
+
+    fn is_reachable(&self, now_ns: u64) -> bool {
+        self.confirmed_ns != 0 && now_ns.saturating_sub(self.confirmed_ns) <= REACHABLE_NS
+    }
+
+    /// It has the MAC address and hears us.
+    fn confirm(&mut self, now_ns: u64) {
+        (self.confirmed_ns, self.ask_ns, self.asked) = (now_ns.max(1), 0, 0);
+    }
+
+    /// It has another MAC address, or may have.
+    fn doubt(&mut self) {
+        (self.confirmed_ns, self.ask_ns, self.asked) = (0, 0, 0);
     }
 }
 
@@ -57,14 +87,14 @@ impl Neighbor {
 pub(crate) struct Resolution {
     /// Where to send, and its place in the table; `None` while unknown.
     pub(crate) known: Option<(Mac, u16)>,
-    /// An ARP request is due, to this address.
+    /// A question is due, to this address: everybody's or the neighbour's own.
     pub(crate) ask: Option<Mac>,
 }
 
-/// What an ARP message changed.
+/// What a message changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Learnt {
-    /// Nothing: the sender is unknown and not worth knowing.
+    /// Nothing: the sender is unknown and not worth knowing, or says nothing new.
     Ignored,
     /// Its MAC address was known or is known now.
     Known,
@@ -78,9 +108,11 @@ pub(crate) struct Neighbors {
     places: Array<Neighbor>,
     hasher: SipHasher13,
     known: u32,
-    /// Places that are incomplete.
+    /// Places that are asked for.
     asking: Vec<u16>,
     evicted: u64,
+    /// Strangers for whom there was no place.
+    refused: u64,
 }
 
 impl Neighbors {
@@ -96,64 +128,128 @@ impl Neighbors {
             known: 0,
             asking: Vec::with_capacity(ASKING_MAX),
             evicted: 0,
+            refused: 0,
         })
     }
 
     /// How to reach `address`; `hint` is the place it had last time.
     pub(crate) fn resolve(&mut self, now_ns: u64, address: IpAddr, hint: u16) -> Resolution {
         let wanted = ip::octets(address);
-        let hinted = self
-            .places
-            .get(usize::from(hint))
-            .is_some_and(|place| place.address == wanted && !place.is(Knowledge::Free));
-        let found = if hinted { Some(usize::from(hint)) } else { self.find(&wanted) };
+        let found = self.hinted(hint, &wanted).or_else(|| self.find(&wanted));
         let Some(at) = found.or_else(|| self.begin_asking(now_ns, wanted)) else {
             return Resolution { known: None, ask: None };
         };
         let place = &mut self.places[at];
         place.used_ns = now_ns;
-        if place.is(Knowledge::Incomplete) {
+        if place.is(Knowledge::Asked) {
             return Resolution { known: None, ask: ask(place, now_ns, BROADCAST) };
         }
+        place.knowledge = Knowledge::Known as u8;
         let mut resolution = Resolution { known: Some((place.mac, at as u16)), ask: None };
-        if now_ns.saturating_sub(place.confirmed_ns) > CONFIRMED_NS {
-            // RFC 1122 §2.3.2.1, (2): poll by unicast. Then ask everybody: who has moved is found
-            // that way, and until an answer comes the old address is as good as none.
-            let to = if place.asked < POLLS_MAX { place.mac } else { BROADCAST };
-            resolution.ask = ask(place, now_ns, to);
+        if place.is_reachable(now_ns) {
+            return resolution;
         }
+        if place.ask_ns == 0 {
+            // RFC 4861 §7.3.3: TCP may confirm it meanwhile.
+            place.ask_ns = now_ns + DELAY_NS;
+            return resolution;
+        }
+        // RFC 4861 §7.3.3 and RFC 1122 §2.3.2.1, (2): poll by unicast. Then ask everybody: who has
+        // moved is found that way.
+        let to = if place.asked < POLLS_MAX { place.mac } else { BROADCAST };
+        resolution.ask = ask(place, now_ns, to);
         resolution
     }
 
-    /// `address` is at `mac`. A stranger is remembered only if `create`: RFC 826 remembers those
-    /// who talk to us.
+    /// `address` is at `mac`, by ARP or by another shard. A stranger is remembered only if `create`:
+    /// RFC 826 remembers those who talk to us.
     pub(crate) fn learn(&mut self, now_ns: u64, address: IpAddr, mac: Mac, create: bool) -> Learnt {
+        let learnt = self.hear(now_ns, address, mac, create);
+        if let Some(at) = self.find(&ip::octets(address)) {
+            self.places[at].confirm(now_ns);
+            return if learnt == Learnt::Answered { learnt } else { Learnt::Known };
+        }
+        learnt
+    }
+
+    /// `address` says that it is at `mac`, and may not hear us: RFC 4861 §7.2.3. As
+    /// [`Self::learn`], but known is only what is new.
+    pub(crate) fn hear(&mut self, now_ns: u64, address: IpAddr, mac: Mac, create: bool) -> Learnt {
         let wanted = ip::octets(address);
         let at = match self.find(&wanted) {
             Some(at) => at,
-            None if create => self.make_room(&wanted),
+            None if create => match self.make_room_for_stranger(now_ns, &wanted) {
+                Some(at) => at,
+                None => {
+                    self.refused += 1;
+                    return Learnt::Ignored;
+                }
+            },
             None => return Learnt::Ignored,
         };
         let old = self.places[at];
-        let used_ns = if old.is(Knowledge::Free) { now_ns } else { old.used_ns };
+        if old.has_mac() {
+            if old.mac == mac {
+                return Learnt::Ignored;
+            }
+            self.places[at].mac = mac;
+            self.places[at].doubt();
+            return Learnt::Known;
+        }
+        let was_asked = old.is(Knowledge::Asked);
+        let knowledge = if was_asked { Knowledge::Known } else { Knowledge::Heard };
         self.places[at] = Neighbor {
-            confirmed_ns: now_ns,
-            used_ns,
-            ask_ns: 0,
+            used_ns: now_ns,
             address: wanted,
             mac,
-            knowledge: Knowledge::Known as u8,
-            asked: 0,
+            knowledge: knowledge as u8,
+            ..superpage::Record::zeroed()
         };
-        if old.is(Knowledge::Known) {
-            return Learnt::Known;
-        }
         self.known += 1;
-        if !old.is(Knowledge::Incomplete) {
-            return Learnt::Known;
+        if was_asked {
+            self.asking.retain(|place| usize::from(*place) != at);
+            return Learnt::Answered;
         }
-        self.asking.retain(|place| usize::from(*place) != at);
-        Learnt::Answered
+        Learnt::Known
+    }
+
+    /// A neighbour advertises itself: RFC 4861 §7.2.5.
+    pub(crate) fn advertised(&mut self, now_ns: u64, message: &Advertisement) -> Learnt {
+        let address = IpAddr::V6(message.target);
+        let Some(at) = self.find(&ip::octets(address)) else { return Learnt::Ignored };
+        let old = self.places[at];
+        let mac = message.target_mac.unwrap_or(old.mac);
+        if !old.has_mac() && message.target_mac.is_none() {
+            return Learnt::Ignored;
+        }
+        if old.has_mac() && mac != old.mac && !message.overrides {
+            // It is not to be believed; but if it is true, ours no longer is.
+            if old.is_reachable(now_ns) {
+                self.places[at].doubt();
+            }
+            return Learnt::Ignored;
+        }
+        let learnt = self.hear(now_ns, address, mac, false);
+        if message.solicited {
+            self.places[at].confirm(now_ns);
+        }
+        if learnt == Learnt::Answered { learnt } else { Learnt::Known }
+    }
+
+    /// Whether the neighbour at `place` was last confirmed so long ago that news are worth keeping.
+    pub(crate) fn is_aging(&self, now_ns: u64, place: u16) -> bool {
+        let place = self.places.get(usize::from(place));
+        place.is_some_and(|place| now_ns.saturating_sub(place.confirmed_ns) > AGING_NS)
+    }
+
+    /// RFC 4861 §7.3.1: an upper layer's progress shows that `address` hears us.
+    pub(crate) fn confirm(&mut self, now_ns: u64, address: IpAddr, place: u16) {
+        if let Some(at) = self.hinted(place, &ip::octets(address)) {
+            let place = &mut self.places[at];
+            if place.has_mac() {
+                place.confirm(now_ns);
+            }
+        }
     }
 
     /// Gives up questions that nobody answered.
@@ -185,6 +281,11 @@ impl Neighbors {
         self.evicted
     }
 
+    /// Strangers not remembered so far, because those in use have all places they could have.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+
     pub(crate) fn tier(&self) -> Tier {
         self.places.tier()
     }
@@ -197,35 +298,53 @@ impl Neighbors {
         if self.asking.len() == ASKING_MAX {
             return None;
         }
-        let at = self.make_room(&address);
+        let at = self.first_to_go(&address);
+        self.forget(at);
         self.asking.push(at as u16);
         self.places[at] = Neighbor {
             used_ns: now_ns,
             address,
-            knowledge: Knowledge::Incomplete as u8,
+            knowledge: Knowledge::Asked as u8,
             ..superpage::Record::zeroed()
         };
         Some(at)
     }
 
-    /// A free place in the set of `address`, made by forgetting somebody if need be.
-    fn make_room(&mut self, address: &[u8; 16]) -> usize {
+    /// A free place in the set of `address`, if need be that of somebody who does not need it.
+    fn make_room_for_stranger(&mut self, now_ns: u64, address: &[u8; 16]) -> Option<usize> {
+        let at = self.first_to_go(address);
+        let place = &self.places[at];
+        let is_idle = now_ns.saturating_sub(place.used_ns) > IN_USE_NS;
+        let may_go = !place.is(Knowledge::Asked) && (!place.is(Knowledge::Known) || is_idle);
+        may_go.then(|| {
+            self.forget(at);
+            at
+        })
+    }
+
+    /// The place in the set of `address` that is worth least.
+    fn first_to_go(&self, address: &[u8; 16]) -> usize {
         let set = self.set(address);
-        let rank = |at: &usize| {
-            let place = &self.places[*at];
-            (place.knowledge, place.used_ns.max(place.confirmed_ns))
-        };
-        let at = (set..set + WAYS).min_by_key(rank).expect("a set has places");
+        let rank = |at: &usize| (self.places[*at].knowledge, self.places[*at].used_ns);
+        (set..set + WAYS).min_by_key(rank).expect("a set has places")
+    }
+
+    fn forget(&mut self, at: usize) {
         let place = &mut self.places[at];
-        if place.is(Knowledge::Incomplete) {
+        if place.is(Knowledge::Asked) {
             self.asking.retain(|asking| usize::from(*asking) != at);
         }
-        if place.is(Knowledge::Known) {
+        if place.has_mac() {
             self.known -= 1;
             self.evicted += 1;
         }
         place.knowledge = Knowledge::Free as u8;
-        at
+    }
+
+    fn hinted(&self, hint: u16, address: &[u8; 16]) -> Option<usize> {
+        let place = self.places.get(usize::from(hint))?;
+        let is_it = place.address == *address && !place.is(Knowledge::Free);
+        is_it.then_some(usize::from(hint))
     }
 
     fn find(&self, address: &[u8; 16]) -> Option<usize> {
@@ -242,7 +361,7 @@ impl Neighbors {
     }
 }
 
-/// RFC 1122 §2.3.2.1: at most one request a second for a neighbour.
+/// RFC 1122 §2.3.2.1 and RFC 4861 §7.2.2: at most one question a second for a neighbour.
 fn ask(place: &mut Neighbor, now_ns: u64, to: Mac) -> Option<Mac> {
     if now_ns < place.ask_ns {
         return None;
@@ -261,106 +380,17 @@ const ASKING_MAX: usize = 64;
 /// How long an unanswered question is remembered after its last use.
 const ASKING_NS: u64 = 3_000_000_000;
 const ASK_INTERVAL_NS: u64 = 1_000_000_000;
-/// How long a MAC address is used without doubt, RFC 1122 §2.3.2.1.
-const CONFIRMED_NS: u64 = 60_000_000_000;
-/// Questions to the old address before everybody is asked.
-const POLLS_MAX: u8 = 2;
+/// How long a MAC address is used without doubt: REACHABLE_TIME of RFC 4861 §10. RFC 1122 §2.3.2.1
+/// has a minute for ARP.
+const REACHABLE_NS: u64 = 30_000_000_000;
+/// How long TCP may confirm an address in doubt: DELAY_FIRST_PROBE_TIME of RFC 4861 §10.
+const DELAY_NS: u64 = 5_000_000_000;
+/// Questions to the old address before everybody is asked: MAX_UNICAST_SOLICIT of RFC 4861 §10.
+const POLLS_MAX: u8 = 3;
+/// A neighbour to which something was sent so lately keeps its place from strangers.
+const IN_USE_NS: u64 = 60_000_000_000;
+/// TCP confirms a neighbour no more often.
+const AGING_NS: u64 = 1_000_000_000;
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
-    const MAC: Mac = [2, 0, 0, 0, 0, 2];
-    const SECOND: u64 = 1_000_000_000;
-
-    fn table(capacity: u32) -> Neighbors {
-        Neighbors::create(capacity, &[7; 16], Placement::default()).expect("table")
-    }
-
-    fn known(table: &mut Neighbors, now_ns: u64) -> Option<Mac> {
-        table.resolve(now_ns, PEER, u16::MAX).known.map(|(mac, _)| mac)
-    }
-
-    #[test]
-    fn unknown_neighbour_is_asked_for_once_a_second_until_it_answers() {
-        let mut table = table(16);
-        let ask = |table: &mut Neighbors, now_ns| table.resolve(now_ns, PEER, u16::MAX).ask;
-        assert_eq!(ask(&mut table, 0), Some(BROADCAST));
-        assert_eq!(ask(&mut table, SECOND - 1), None);
-        assert_eq!(ask(&mut table, SECOND), Some(BROADCAST));
-        assert_eq!(table.learn(SECOND, PEER, MAC, false), Learnt::Answered);
-        let resolution = table.resolve(SECOND, PEER, u16::MAX);
-        let (mac, place) = resolution.known.expect("known");
-        assert_eq!((mac, resolution.ask), (MAC, None));
-        assert_eq!(table.resolve(SECOND, PEER, place), resolution, "by its place");
-        assert_eq!(table.resolve(SECOND, PEER, place ^ 1), resolution, "by a wrong place");
-    }
-
-    #[test]
-    fn unanswered_question_is_forgotten() {
-        let mut table = table(16);
-        table.resolve(5, PEER, u16::MAX);
-        assert_eq!(table.next_expiry(), Some(5 + ASKING_NS));
-        table.expire(4 + ASKING_NS);
-        assert_eq!(table.learn(6, PEER, MAC, false), Learnt::Answered);
-        table.expire(u64::MAX);
-        assert_eq!(known(&mut table, 7), Some(MAC), "who has answered stays");
-        assert_eq!(table.next_expiry(), None);
-    }
-
-    #[test]
-    fn strangers_are_ignored_and_those_who_ask_us_remembered() {
-        let mut table = table(16);
-        assert_eq!(table.learn(0, PEER, MAC, false), Learnt::Ignored);
-        assert_eq!(table.learn(0, PEER, MAC, true), Learnt::Known);
-        let moved = [2, 0, 0, 0, 0, 3];
-        assert_eq!(table.learn(1, PEER, moved, false), Learnt::Known);
-        assert_eq!((known(&mut table, 1), table.known()), (Some(moved), 1));
-    }
-
-    #[test]
-    fn old_knowledge_is_polled_then_asked_of_everybody_and_used_meanwhile() {
-        let mut table = table(16);
-        table.learn(0, PEER, MAC, true);
-        let start = CONFIRMED_NS + 1;
-        let asked: Vec<Option<Mac>> = (0..4)
-            .map(|second| {
-                let resolution = table.resolve(start + second * SECOND, PEER, u16::MAX);
-                assert_eq!(resolution.known.map(|(mac, _)| mac), Some(MAC));
-                resolution.ask
-            })
-            .collect();
-        assert_eq!(asked, [Some(MAC), Some(MAC), Some(BROADCAST), Some(BROADCAST)]);
-        table.learn(start + 4 * SECOND, PEER, MAC, false);
-        assert_eq!(table.resolve(start + 5 * SECOND, PEER, u16::MAX).ask, None);
-    }
-
-    #[test]
-    fn full_table_forgets_questions_first_then_the_longest_unused() {
-        let mut table = table(8);
-        let peer = |last| IpAddr::from([10, 0, 0, last]);
-        for last in 1..=7 {
-            table.learn(u64::from(last), peer(last), MAC, true);
-        }
-        table.resolve(100, peer(8), u16::MAX);
-        table.learn(101, peer(9), MAC, true);
-        assert_eq!((table.known(), table.evicted()), (8, 0));
-        table.resolve(102, peer(1), u16::MAX);
-        table.learn(103, peer(10), MAC, true);
-        assert_eq!((table.known(), table.evicted()), (8, 1));
-        assert!(table.resolve(104, peer(1), u16::MAX).known.is_some(), "used lately");
-        assert!(table.find(&ip::octets(peer(2))).is_none(), "longest unused");
-    }
-
-    #[test]
-    fn questions_at_the_same_time_are_bounded() {
-        let mut table = table(32_768);
-        for at in 0..1_000_u32 {
-            table.resolve(0, Ipv4Addr::from(0x0a00_0000 + at).into(), u16::MAX);
-        }
-        assert_eq!(table.asking.len(), ASKING_MAX);
-    }
-}
+mod tests;

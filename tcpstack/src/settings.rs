@@ -3,21 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{Features, Limits, StackConfig, Timers};
-use crate::ethernet::Mac;
+use crate::ethernet::{self, Mac};
 use crate::flow::{FlowKey, FlowLabels};
 use crate::ip::{self, IpCidr};
 use crate::isn::IsnGenerator;
 use crate::options::{Options, TIMESTAMP_BYTES, WINDOW_SHIFT_MAX};
 use crate::rto::rto_ns;
 use crate::rtt::RttEstimate;
-use crate::segment;
 use crate::tcb::{Tcb, flag};
+use crate::{ndp, segment};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) mac: Mac,
     pub(crate) addresses: Vec<IpCidr>,
+    has_ipv6: bool,
     gateway: Option<Ipv4Addr>,
     gateway_ipv6: Option<Ipv6Addr>,
     pub(crate) listeners: Vec<u16>,
@@ -35,11 +36,18 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: &StackConfig, isn: &IsnGenerator) -> Self {
+        let mut addresses = config.addresses.clone();
+        let has_ipv6 = addresses.iter().any(|own| own.addr.is_ipv6());
+        if has_ipv6 {
+            // RFC 4291 §2.8: every interface has one.
+            addresses.push(IpCidr::new(link_local(config.mac), 64));
+        }
         let window = u64::from(config.limits.receive_buffer_bytes);
         let shift = (0..WINDOW_SHIFT_MAX).find(|shift| window >> shift <= u64::from(u16::MAX));
         Self {
             mac: config.mac,
-            addresses: config.addresses.clone(),
+            addresses,
+            has_ipv6,
             gateway: config.gateway,
             gateway_ipv6: config.gateway_ipv6,
             listeners: config.listeners.clone(),
@@ -58,6 +66,32 @@ impl Settings {
     /// Which of our addresses this is.
     pub(crate) fn local(&self, address: IpAddr) -> Option<u16> {
         self.addresses.iter().position(|own| own.addr == address).map(|at| at as u16)
+    }
+
+    /// Whether a frame for `mac` is for us: for the port, or for one of our groups.
+    pub(crate) fn is_for_us(&self, mac: Mac) -> bool {
+        mac == self.mac || self.has_ipv6 && self.groups().any(|group| ethernet::group(group) == mac)
+    }
+
+    /// Whether we are in a group of IPv6: RFC 4291 §2.8.
+    pub(crate) fn is_in_group(&self, group: Ipv6Addr) -> bool {
+        self.has_ipv6 && self.groups().any(|own| own == group)
+    }
+
+    fn groups(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let own = self.addresses.iter().filter_map(|own| match own.addr {
+            IpAddr::V6(address) => Some(ndp::solicited_node(address)),
+            IpAddr::V4(_) => None,
+        });
+        own.chain([ndp::ALL_NODES])
+    }
+
+    /// Our address with this number, if it is of IPv6.
+    pub(crate) fn ipv6_address(&self, local: u16) -> Option<Ipv6Addr> {
+        match self.address(local) {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
     }
 
     /// Our address with this number.
@@ -153,6 +187,13 @@ pub(crate) fn ts_age(now_ns: u64) -> u16 {
 
 /// Nanoseconds of a millisecond.
 pub(crate) const NS_PER_MS: u64 = 1_000_000;
+/// RFC 4291 §2.5.6 and appendix A; RFC 2464 §4.
+fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let interface = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(interface))
+}
+
 /// RFC 4291 §2.5.6: such an address is good for the link alone.
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())

@@ -10,14 +10,17 @@ use crate::config::{StackConfig, StackError};
 use crate::context::Context;
 use crate::cookies::Cookies;
 use crate::counters::{StackCounters, StackGauges};
+use crate::dad::Claims;
 use crate::event::EventQueue;
 use crate::flight::FlightPool;
 use crate::flow::FlowHasher;
 use crate::flow_table::FlowTable;
 use crate::fragments::Fragments;
-use crate::icmp::EchoQueue;
+use crate::icmp_answer::ErrorBudget;
+use crate::icmp_queue::IcmpQueue;
 use crate::isn::IsnGenerator;
 use crate::list::List;
+use crate::ndp::NdpQueue;
 use crate::neighbor::Neighbors;
 use crate::path_mtu::Paths;
 use crate::places::Places;
@@ -48,7 +51,11 @@ pub struct Stack {
     pub(crate) fragments: Fragments,
     pub(crate) arp: ArpQueue,
     pub(crate) defences: Defences,
-    pub(crate) echoes: EchoQueue,
+    pub(crate) ndp: NdpQueue,
+    /// Which of our addresses are ours.
+    pub(crate) claims: Claims,
+    pub(crate) icmp: IcmpQueue,
+    pub(crate) icmp_budget: ErrorBudget,
     pub(crate) answers: Answers,
     pub(crate) events: EventQueue,
     pub(crate) places: Places,
@@ -82,6 +89,7 @@ impl Stack {
         let isn = IsnGenerator::new(&config.secret);
         let settings = Settings::new(&config, &isn);
         let (limits, timers, placement) = (config.limits, config.timers, config.placement);
+        let claims = Claims::new(&settings.addresses, timers.duplicate_address_probes);
         let records = limits.connections + limits.syn_entries + limits.time_wait_entries;
         Ok(Self {
             settings,
@@ -116,7 +124,10 @@ impl Stack {
             )?,
             arp: ArpQueue::new(),
             defences: Defences::new(),
-            echoes: EchoQueue::new(config.mtu),
+            ndp: NdpQueue::new(),
+            claims,
+            icmp: IcmpQueue::new(config.mtu),
+            icmp_budget: ErrorBudget::new(),
             answers: Answers::new(),
             events: EventQueue::new(),
             places: Places::new(),
@@ -147,6 +158,7 @@ impl Stack {
     #[must_use]
     pub fn gauges(&self) -> StackGauges {
         let state = |state: State| u64::from(self.states[state as usize]);
+        let (tentative, duplicate) = self.claims.counts();
         StackGauges {
             syn_sent: state(State::SynSent),
             syn_received: state(State::SynReceived) + u64::from(self.syns.len()),
@@ -168,6 +180,8 @@ impl Stack {
             narrow: self.paths.len().into(),
             contested: self.defences.contested(self.now_ns),
             collecting: self.fragments.collecting().into(),
+            tentative,
+            duplicate,
         }
     }
 

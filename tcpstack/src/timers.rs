@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use crate::ConnId;
 use crate::chunks::Use;
 use crate::context::{Context, Then};
+use crate::dad::Step;
 use crate::ethernet::{self, Mac};
 use crate::event::{CloseReason, Event};
 use crate::flight::{Probe, Timer};
+use crate::ndp::Outgoing;
 use crate::neighbor::Learnt;
 use crate::path_mtu::narrowing;
 use crate::recovery;
@@ -68,9 +70,11 @@ impl Stack {
                 _ => break,
             }
         }
+        self.expire_claims(now_ns);
         self.neighbors.expire(now_ns);
         self.expire_announcements(now_ns);
         self.expire_fragments(now_ns, budget);
+        self.counters.neighbor_refused = self.neighbors.refused();
         self.counters.neighbor_evicted = self.neighbors.evicted();
         self.reclaim(now_ns, budget);
         self.wake_chunk_waiters(budget);
@@ -89,10 +93,35 @@ impl Stack {
             self.next_reclaim(),
             self.fragments.next_expiry(),
             self.defences.next_expiry(),
+            self.claims.next_expiry(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Duplicate address detection goes on (RFC 4862 §5.4). Of several shards, one asks.
+    fn expire_claims(&mut self, now_ns: u64) {
+        while let Some(step) = self.claims.next_due(now_ns) {
+            let (local, is_question) = match step {
+                Step::Probe(local) => (local, true),
+                Step::Announce(local) => (local, false),
+            };
+            let Some(own) = self.settings.ipv6_address(local) else { continue };
+            if self.steering.shard == 0 {
+                let probe = Outgoing::Probe { target: own };
+                let announcement = Outgoing::Announcement { own };
+                // The queue has room for one of every address.
+                let _ = self.ndp.push(if is_question { probe } else { announcement });
+            }
+        }
+    }
+
+    /// Another shard has heard that one of our addresses, not in use yet, is somebody else's.
+    pub fn lose_address(&mut self, ip: IpAddr) {
+        if let Some(local) = self.settings.local(ip) {
+            self.claims.contest(local);
+        }
     }
 
     /// Another shard has heard where a neighbour is, just now.

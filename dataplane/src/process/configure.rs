@@ -170,6 +170,7 @@ fn stack_config(
             keep_alive_idle_ms: tcp.keep_alive_idle_ms,
             keep_alive_interval_ms: tcp.keep_alive_interval_ms,
             keep_alive_probes: tcp.keep_alive_probes,
+            duplicate_address_probes: port.duplicate_address_probes,
         },
         features: tcpstack::Features::default(),
         secret: secrets.stack,

@@ -323,7 +323,10 @@ impl Peer {
                     self.conn(conn).closed = Some(reason);
                     self.wheel.cancel(conn);
                 }
-                Event::Accepted { .. } | Event::Writable { .. } | Event::Neighbor { .. } => {}
+                Event::Accepted { .. }
+                | Event::Writable { .. }
+                | Event::Neighbor { .. }
+                | Event::Duplicate { .. } => {}
             }
         }
         while let Some((conn, at_ns)) = self.stack.poll_rearm() {

@@ -92,7 +92,12 @@ impl World {
                 fragments: 2,
                 paths: 2,
             },
-            timers: Timers { keep_alive_idle_ms: 100_000, ..Timers::default() },
+            timers: Timers {
+                keep_alive_idle_ms: 100_000,
+                // Scenes begin at once.
+                duplicate_address_probes: 0,
+                ..Timers::default()
+            },
             features: Features::default(),
             secret: [7; 16],
             steering: Steering::single(),
@@ -146,7 +151,7 @@ impl World {
                 | Event::Writable { conn } => {
                     assert!(self.conns.contains_key(&conn), "{event:?} of nobody");
                 }
-                Event::Neighbor { .. } => {}
+                Event::Neighbor { .. } | Event::Duplicate { .. } => {}
             }
         }
         while let Some((conn, at_ns)) = self.stack.poll_rearm() {

@@ -1,4 +1,4 @@
-//! Frames up to TCP's header: Ethernet, ARP, IPv4, IPv6, ICMP.
+//! Frames up to TCP's header: Ethernet, ARP, IPv4, ICMP.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,11 @@ use crate::ethernet::{self, HEADER_BYTES};
 use crate::event::Event;
 use crate::fragments::Fragment;
 use crate::icmp_error::quoted_ipv4;
+use crate::icmp_queue::Kind;
 use crate::ip::{self, IpCidr, protocol};
 use crate::segment::{self, Origin, Segment};
 use crate::stack::Stack;
-use crate::{arp, icmp, ipv4, ipv6};
+use crate::{arp, icmp, ipv4};
 
 impl Stack {
     /// Takes one frame: a segment of TCP is returned, everything else is done with.
@@ -22,10 +23,10 @@ impl Stack {
         at: u16,
     ) -> Result<Option<Segment>, Drop> {
         let bytes = frame.bytes.get(HEADER_BYTES..).unwrap_or_default();
-        match ethernet::parse(frame.bytes, self.settings.mac)? {
+        match ethernet::parse(frame.bytes, |mac| self.settings.is_for_us(mac))? {
             ethernet::Payload::Arp => self.arp_arrives(now_ns, arp::parse(bytes)?).map(|()| None),
             ethernet::Payload::Ipv4 => self.ipv4_arrives(now_ns, frame, at, bytes),
-            ethernet::Payload::Ipv6 => self.ipv6_arrives(frame, at, bytes),
+            ethernet::Payload::Ipv6 => self.ipv6_arrives(now_ns, frame, at, bytes),
         }
     }
 
@@ -46,8 +47,15 @@ impl Stack {
             self.counters.ipv4_options += 1;
         }
         let payload = &bytes[datagram.range.clone()];
-        if !matches!(datagram.protocol, protocol::TCP | protocol::ICMP) {
-            return Err(Drop::Ipv4Protocol);
+        let packet = &bytes[..datagram.range.end];
+        match datagram.protocol {
+            protocol::TCP | protocol::ICMP => {}
+            // RFC 1122 §3.2.2: nobody is told about a part of a datagram.
+            _ if datagram.fragment.is_some() => return Err(Drop::Ipv4Protocol),
+            protocol::UDP => {
+                return self.udp_arrives(now_ns, (source, destination), local, packet, payload);
+            }
+            _ => return self.unknown_protocol_arrives(now_ns, source, local, packet),
         }
         if let Some(part) = datagram.fragment {
             let fragment = Fragment {
@@ -75,34 +83,6 @@ impl Stack {
         match datagram.protocol {
             protocol::TCP => segment::parse(payload, &origin).map(Some),
             _ => self.icmp_arrives(now_ns, source, local, payload).map(|()| None),
-        }
-    }
-
-    fn ipv6_arrives(
-        &mut self,
-        frame: &RxFrame<'_>,
-        at: u16,
-        bytes: &[u8],
-    ) -> Result<Option<Segment>, Drop> {
-        let packet = ipv6::parse(bytes)?;
-        let (source, destination) = (packet.source.into(), packet.destination.into());
-        let local = self.settings.local(destination).ok_or(Drop::Ipv6Destination)?;
-        if !self.is_possible_sender(source) {
-            return Err(Drop::Ipv6Source);
-        }
-        let payload = &bytes[packet.range.clone()];
-        let origin = Origin {
-            source,
-            destination,
-            local,
-            traffic_class: packet.traffic_class,
-            frame: at,
-            start: HEADER_BYTES + packet.range.start,
-            checksum_verified: frame.checksum_verified,
-        };
-        match packet.protocol {
-            protocol::TCP => segment::parse(payload, &origin).map(Some),
-            _ => Err(Drop::Ipv6Protocol),
         }
     }
 
@@ -158,7 +138,15 @@ impl Stack {
         bytes: &[u8],
     ) -> Result<(), Drop> {
         match icmp::parse(bytes)? {
-            icmp::Message::EchoRequest => self.echoes.push(source, local, bytes),
+            icmp::Message::EchoRequest => {
+                let room = self
+                    .icmp
+                    .push(source, local, Kind::EchoReply, bytes.len())
+                    .ok_or(Drop::IcmpQueueFull)?;
+                room.copy_from_slice(bytes);
+                icmp::reply(room);
+                Ok(())
+            }
             icmp::Message::Error(report) => {
                 self.icmp_error_arrives(now_ns, report, &quoted_ipv4(bytes)?)
             }

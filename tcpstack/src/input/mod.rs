@@ -8,13 +8,16 @@ mod ack;
 mod fragment;
 mod frame;
 mod icmp_error;
+mod ipv6;
 mod listen;
+mod ndp;
 mod passive;
 mod sequence;
 mod syn_received;
 mod syn_sent;
 mod synchronized;
 mod text;
+mod unknown;
 
 pub use fragment::REASSEMBLED_BYTES_MAX;
 pub(crate) use syn_received::{syn_ack, syn_window};
@@ -22,6 +25,7 @@ pub(crate) use syn_received::{syn_ack, syn_window};
 use superpage::NIL;
 
 use crate::counters::Drop;
+use crate::flow::FlowKey;
 use crate::flow_table::Entry;
 use crate::segment::Segment;
 use crate::stack::Stack;
@@ -153,20 +157,36 @@ impl Stack {
         let Some((tcb, mut context)) = self.connection(now_ns, conn) else {
             return Err(Drop::TcpNoConnection);
         };
+        let una = tcb.snd_una;
         let outcome = if tcb.state() == State::SynSent {
             syn_sent::on_segment(tcb, &mut context, segment, octets)
         } else {
             synchronized::on_segment(tcb, &mut context, segment, octets)
         };
+        let hint = (tcb.snd_una != una).then_some(tcb.neighbor);
         let (verdict, then) = match outcome {
             Ok(then) => (Ok(()), then),
             Err(refusal) => (Err(refusal.reason), refusal.then),
         };
+        if let Some(hint) = hint {
+            self.progress_confirms(now_ns, &segment.key, hint);
+        }
         self.carry_out(now_ns, conn, then);
         if self.is_waiting_for_chunks(conn) {
             self.places.put(&mut self.tcbs, conn, Place::Chunks);
         }
         verdict
+    }
+
+    /// RFC 4861 §7.3.1: what we have sent arrives, so the next hop is where we think it is. Nothing
+    /// is looked for as long as that is known anyway.
+    fn progress_confirms(&mut self, now_ns: u64, key: &FlowKey, hint: u16) {
+        if !self.neighbors.is_aging(now_ns, hint) {
+            return;
+        }
+        if let Some(hop) = self.settings.next_hop(key.remote_ip()) {
+            self.neighbors.confirm(now_ns, hop, hint);
+        }
     }
 
     fn time_wait_segment(

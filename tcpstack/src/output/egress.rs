@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use super::FrameSink;
 use crate::arp::{ArpQueue, Outgoing};
 use crate::counters::StackCounters;
-use crate::ethernet::{self, HEADER_BYTES, Mac};
+use crate::ethernet::{self, BROADCAST, HEADER_BYTES, Mac};
 use crate::ip::{self, HOP_LIMIT, protocol};
+use crate::ndp::{self, NdpQueue};
 use crate::neighbor::{NO_HINT, Neighbors};
 use crate::segment::{self, Header, control};
 use crate::settings::Settings;
@@ -18,6 +19,7 @@ pub(super) struct Egress<'a, S> {
     pub(super) settings: &'a Settings,
     pub(super) neighbors: &'a mut Neighbors,
     pub(super) arp: &'a mut ArpQueue,
+    pub(super) ndp: &'a mut NdpQueue,
     pub(super) counters: &'a mut StackCounters,
     pub(super) sink: &'a mut S,
 }
@@ -69,11 +71,11 @@ impl<S: FrameSink> Egress<'_, S> {
     }
 
     /// Sends an ICMP message from one of our addresses.
-    pub(super) fn echo(&mut self, remote: IpAddr, local: u16, bytes: &[u8]) -> Sent {
+    pub(super) fn icmp(&mut self, remote: IpAddr, local: u16, bytes: &[u8]) -> Sent {
         let header = ip::Header {
             source: self.settings.address(local),
             destination: remote,
-            protocol: protocol::ICMP,
+            protocol: if remote.is_ipv6() { protocol::ICMPV6 } else { protocol::ICMP },
             traffic_class: 0,
             flow_label: 0,
             hop_limit: HOP_LIMIT,
@@ -84,7 +86,7 @@ impl<S: FrameSink> Egress<'_, S> {
 
     /// Sends a packet whose payload `fill` writes.
     fn packet(&mut self, header: &ip::Header, hint: u16, fill: impl FnOnce(&mut [u8])) -> Sent {
-        let Some((mac, place)) = self.resolve(header.destination, hint) else {
+        let Some((mac, place)) = self.resolve(header, hint) else {
             return Sent::Unresolved;
         };
         let len = HEADER_BYTES + header.bytes() + header.payload_bytes;
@@ -98,12 +100,12 @@ impl<S: FrameSink> Egress<'_, S> {
         Sent::Done(place)
     }
 
-    /// The MAC address of the next hop to `remote`, and its place in the table.
-    fn resolve(&mut self, remote: IpAddr, hint: u16) -> Option<(Mac, u16)> {
-        let known = self.settings.next_hop(remote).and_then(|hop| {
+    /// The MAC address of a packet's next hop, and its place in the table.
+    fn resolve(&mut self, header: &ip::Header, hint: u16) -> Option<(Mac, u16)> {
+        let known = self.settings.next_hop(header.destination).and_then(|hop| {
             let resolution = self.neighbors.resolve(self.now_ns, hop, hint);
             if let Some(to) = resolution.ask {
-                self.ask(hop, to);
+                self.ask(header.source, hop, to);
             }
             resolution.known
         });
@@ -111,11 +113,20 @@ impl<S: FrameSink> Egress<'_, S> {
         known
     }
 
-    fn ask(&mut self, hop: IpAddr, to: Mac) {
-        let own = self.settings.on_link(hop).map(|own| self.settings.address(own));
-        if let (Some(IpAddr::V4(own)), IpAddr::V4(target)) = (own, hop) {
-            // Should the queue be full, the next packet asks again.
-            let _ = self.arp.push(Outgoing::Request { own, target, to });
-        }
+    /// Asks for a next hop: by ARP from the address of its network, by neighbour discovery from the
+    /// address that the packet comes from (RFC 4861 §7.2.2).
+    fn ask(&mut self, source: IpAddr, hop: IpAddr, to: Mac) {
+        let near = self.settings.on_link(hop).map(|own| self.settings.address(own));
+        // Should a queue be full, the next packet asks again.
+        let _ = match (near, source, hop) {
+            (Some(IpAddr::V4(own)), _, IpAddr::V4(target)) => {
+                self.arp.push(Outgoing::Request { own, target, to })
+            }
+            (_, IpAddr::V6(own), IpAddr::V6(target)) => {
+                let to = (to != BROADCAST).then_some(to);
+                self.ndp.push(ndp::Outgoing::Solicit { own, target, to })
+            }
+            _ => false,
+        };
     }
 }

@@ -1,6 +1,6 @@
 //! What input, timers and calls decided to send leaves here, once a turn.
 //!
-//! Small things first: ARP, echo replies, segments without a connection, SYN-ACKs; then the
+//! Small things first: ARP, neighbour discovery, ICMP, segments without a connection, SYN-ACKs; then the
 //! connections that have something to send, in turns. When the sink has no room left, output stops
 //! and goes on from there next time. Since a connection is looked at once a turn, everything the
 //! application wrote since then leaves in as few segments as it fits in.
@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 use crate::ConnId;
 use crate::arp::{self, Outgoing};
+use crate::icmp_queue::Kind;
 use crate::input::syn_ack;
+use crate::ndp;
 use crate::neighbor::NO_HINT;
 use crate::stack::Stack;
 use crate::tcb::{Place, State};
@@ -50,30 +52,40 @@ impl Stack {
         can_fly
             || self.places.len(Place::Output) > 0
             || !self.arp.is_empty()
-            || !self.echoes.is_empty()
+            || !self.ndp.is_empty()
+            || !self.icmp.is_empty()
             || !self.answers.is_empty()
             || self.syns.next_output().is_some()
     }
 
-    /// Tells the link where our addresses are (RFC 5227 §2.3).
+    /// Tells the link where our addresses are (RFC 5227 §2.3, RFC 4861 §7.2.6).
     pub fn announce(&mut self) {
         for (local, own) in (0..).zip(&self.settings.addresses) {
-            if let IpAddr::V4(own) = own.addr {
-                // Should the queue be full, neighbours ask.
-                let _ = self.arp.push(Outgoing::Announcement { own });
-                self.defences.announced(local);
-            }
+            // Should a queue be full, neighbours ask.
+            let _ = match own.addr {
+                IpAddr::V4(own) => {
+                    self.defences.announced(local);
+                    self.arp.push(Outgoing::Announcement { own })
+                }
+                // What is not ours yet is announced when it is.
+                IpAddr::V6(own) => {
+                    self.claims.is_preferred(local)
+                        && self.ndp.push(ndp::Outgoing::Announcement { own })
+                }
+            };
         }
     }
 
     fn output_all(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
         self.output_arp(sink)?;
-        self.output_echoes(now_ns, sink)?;
+        self.output_ndp(sink)?;
+        self.output_icmp(now_ns, sink)?;
         self.output_answers(now_ns, sink)?;
         self.output_syn_acks(now_ns, sink)?;
         self.output_connections(now_ns, sink)?;
         // Whoever could not be reached was asked for meanwhile.
-        self.output_arp(sink)
+        self.output_arp(sink)?;
+        self.output_ndp(sink)
     }
 
     fn egress<'a, S: FrameSink>(&'a mut self, now_ns: u64, sink: &'a mut S) -> Egress<'a, S> {
@@ -82,6 +94,7 @@ impl Stack {
             settings: &self.settings,
             neighbors: &mut self.neighbors,
             arp: &mut self.arp,
+            ndp: &mut self.ndp,
             counters: &mut self.counters,
             sink,
         }
@@ -102,22 +115,42 @@ impl Stack {
         Ok(())
     }
 
-    fn output_echoes(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
-        while let Some((echo, bytes)) = self.echoes.front() {
+    fn output_ndp(&mut self, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        while let Some(message) = self.ndp.front() {
+            let len = message.frame_bytes();
+            let frame = sink.frame(len).ok_or(NoRoom)?;
+            message.emit(frame, self.settings.mac);
+            match message {
+                ndp::Outgoing::Solicit { .. } | ndp::Outgoing::Probe { .. } => {
+                    self.counters.ndp_solicitation_sent += 1;
+                }
+                _ => self.counters.ndp_advertisement_sent += 1,
+            }
+            self.counters.sent += 1;
+            self.counters.sent_frame += len as u64;
+            self.ndp.pop();
+        }
+        Ok(())
+    }
+
+    fn output_icmp(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        while let Some((waiting, bytes)) = self.icmp.front() {
             let mut egress = Egress {
                 now_ns,
                 settings: &self.settings,
                 neighbors: &mut self.neighbors,
                 arp: &mut self.arp,
+                ndp: &mut self.ndp,
                 counters: &mut self.counters,
                 sink: &mut *sink,
             };
-            match egress.echo(echo.remote, echo.local, bytes) {
+            match egress.icmp(waiting.remote, waiting.local, bytes) {
                 Sent::NoRoom => return Err(NoRoom),
-                Sent::Done(_) => self.counters.icmp_echo += 1,
+                Sent::Done(_) if waiting.kind == Kind::EchoReply => self.counters.icmp_echo += 1,
+                Sent::Done(_) => self.counters.icmp_error_sent += 1,
                 Sent::Unresolved => {}
             }
-            self.echoes.pop();
+            self.icmp.pop();
         }
         Ok(())
     }
@@ -183,6 +216,7 @@ impl Stack {
                 settings: &self.settings,
                 neighbors: &mut self.neighbors,
                 arp: &mut self.arp,
+                ndp: &mut self.ndp,
                 counters: &mut self.counters,
                 sink,
             },

@@ -95,6 +95,7 @@ impl Setup {
             "keep-alive-idle" => timers.keep_alive_idle_ms = ms()?,
             "keep-alive-interval" => timers.keep_alive_interval_ms = ms()?,
             "keep-alive-probes" => timers.keep_alive_probes = number()? as u8,
+            "duplicate-address-probes" => timers.duplicate_address_probes = number()? as u8,
             _ => return Err(format!("there is no `config {key}=`: setup.rs has them all")),
         }
         Ok(())
@@ -145,7 +146,7 @@ fn defaults() -> StackConfig {
             paths: 4,
             fragments: 8,
         },
-        timers: Timers::default(),
+        timers: Timers { duplicate_address_probes: 0, ..Timers::default() },
         features: Features::default(),
         secret: [3; 16],
         steering: Steering::single(),
@@ -214,7 +215,8 @@ pub(crate) fn told(event: Event) -> Option<(Option<ConnId>, Told)> {
     Some(match event {
         Event::Accepted { conn, .. } => (Some(conn), Told::Accepted),
         Event::Connected { conn } => (Some(conn), Told::Connected),
-        Event::Data { .. } => return None,
+        // A gauge says the latter.
+        Event::Data { .. } | Event::Duplicate { .. } => return None,
         Event::Readable { conn } => (Some(conn), Told::Readable),
         Event::Writable { conn } => (Some(conn), Told::Writable),
         Event::PeerClosed { conn } => (Some(conn), Told::PeerClosed),

@@ -173,7 +173,10 @@ impl Transfer {
                     self.stack.want_writable(conn);
                 }
                 Event::Closed { reason, .. } => panic!("the transfer ended: {reason:?}"),
-                Event::Accepted { .. } | Event::PeerClosed { .. } | Event::Neighbor { .. } => {}
+                Event::Accepted { .. }
+                | Event::PeerClosed { .. }
+                | Event::Neighbor { .. }
+                | Event::Duplicate { .. } => {}
             }
         }
         while let Some((conn, at_ns)) = self.stack.poll_rearm() {

@@ -163,7 +163,7 @@ impl Host {
                     self.wheel.remove(&(at_ns, conn));
                 }
             }
-            Event::Neighbor { .. } => {}
+            Event::Neighbor { .. } | Event::Duplicate { .. } => {}
         }
     }
 

@@ -181,6 +181,8 @@ fn timers(mishap: Mishap) -> Timers {
         syn_ack_retries: 7,
         keep_alive_idle_ms: 60_000,
         keep_alive_interval_ms: 5_000,
+        // A burst of losses lasts for many probes when nothing else is sent.
+        keep_alive_probes: 50,
         ..Timers::default()
     };
     match mishap {
@@ -190,6 +192,7 @@ fn timers(mishap: Mishap) -> Timers {
             time_wait_ms: 60_000,
             fin_wait_2_ms: 60_000,
             user_timeout_ms: 100_000,
+            keep_alive_probes: 9,
             ..patient
         },
     }
