@@ -69,7 +69,7 @@
 //! | section | file | test |
 //! |---|---|---|
 //! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `scripts/link` |
-//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `scripts/link` |
+//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `scripts/link`, `scripts/arp` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
 //! | 791 §3.2, 1122 §3.3.2, 1858, 3128, 5722 fragments | `fragments`, `input/fragment` | itself, `scripts/fragments` |
 //! | 792 echo | `icmp` | itself, `scripts/link` |
@@ -85,7 +85,7 @@
 //! | 4862 §5.4 duplicate addresses | `dad`, `input/ndp`, `timers` | itself, `scripts/ndp` |
 //! | 1071 checksum | `checksum` | itself |
 //! | 9293 §3.1 header, §3.2 options | `segment`, `options` | themselves, `scripts/options` |
-//! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves |
+//! | 9293 §3.4 sequence numbers, §3.4.1 initial ones | `seq`, `isn` | themselves, `scripts/acknowledgements` |
 //! | 9293 §3.5 opening, simultaneous too | `input/listen`, `input/passive`, `input/syn_sent` | `scripts/handshake` |
 //! | 9293 §3.6 closing, in every order | `calls`, `input/text`, `input/ack` | `scripts/closing`, simulation |
 //! | 9293 §3.7.1, 6691 segment size | `settings` | itself, `scripts/options` |
@@ -95,19 +95,20 @@
 //! | 9293 §3.8.6 windows, probes, slivers | `window`, `output/plan`, `timers` | `scripts/windows` |
 //! | 9293 §3.8.6.3 delayed acknowledgements | `input/text` | `scripts/acknowledgements` |
 //! | 9293 §3.10.7 segment arrives | `input` | `scripts/sequence`, `scripts/handshake` |
-//! | 3168 ECN | `ecn`, `input/passive`, `input/syn_sent` | `attacks/ecn` |
-//! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies` |
-//! | 2018 §8 reneging, 6675 pipe and NextSeg | `scoreboard`, `recovery`, `output/plan` | themselves |
+//! | 3168 ECN | `ecn`, `input/passive`, `input/syn_sent` | `attacks/ecn`, `scripts/ecn` |
+//! | 4987 SYN cookies | `cookies`, `input/passive` | itself, `attacks/cookies`, `scripts/cookies` |
+//! | 2018 §8 reneging, 6675 pipe and NextSeg | `scoreboard`, `recovery`, `output/plan` | themselves, `scripts/recovery` |
 //! | 2883 §4, 3522, 3708, 4015 reductions taken back | `recovery`, `congestion` | themselves |
 //! | 5681 congestion, 6582 NewReno, 3042 limited transmit, 3465, 6928, 7661 §4.1 | `congestion`, `recovery` | themselves, `scripts/recovery` |
-//! | 8985 §6 RACK, §7 TLP | `rack`, `recovery`, `output/plan` | themselves |
+//! | 8985 §6 RACK, §7 TLP | `rack`, `recovery`, `output/plan` | themselves, `scripts/recovery` |
 //! | 9406 HyStart++ | `hystart` | itself |
 //! | 9438 CUBIC | `cubic` | itself, `simulation/goodput` |
 //! | 9937 PRR | `prr`, `recovery` | themselves |
-//! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `scripts/challenge`, `scripts/sequence` |
+//! | 5961 §3 to §5, §7 blind attacks | `input/sequence`, `input/ack`, `context` | `scripts/challenge`, `scripts/sequence`, `scripts/attacks` |
 //! | 7323 §2 window scale, §3 timestamps, §5 PAWS | `options`, `settings`, `input/sequence` | `scripts/options`, `scripts/windows`, `scripts/sequence` |
 //! | 2018 §2 to §4, 2883 §4 selective acknowledgment, the receiver | `sack`, `options`, `input/text` | themselves, `scripts/options` |
 //! | 1337, 6191 TIME-WAIT | `time_wait` | itself, `scripts/time_wait` |
+//! | 6093 urgent data in line | `input/synchronized` | `scripts/sequence`, `scripts/acknowledgements` |
 //! | 6056 ephemeral ports | `ports` | itself |
 //!
 //! Attacks and what answers them: [`attacks`].

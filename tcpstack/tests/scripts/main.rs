@@ -194,3 +194,13 @@ fn every_folder_of_scripts_is_run() {
         }
     }
 }
+
+#[test]
+fn every_folder_named_in_the_table_of_rfcs_is_there() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
+    let text = text.expect("the crate's documentation");
+    let names = text.split("`scripts/").skip(1).filter_map(|rest| rest.split('`').next());
+    let missing: Vec<&str> =
+        names.filter(|name| !name.is_empty() && !TOPICS.contains(name)).collect();
+    assert!(missing.is_empty(), "no scripts for {missing:?}");
+}
