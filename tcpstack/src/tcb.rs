@@ -262,6 +262,8 @@ pub(crate) mod flag {
     pub(crate) const CWR_DUE: u32 = 1 << 13;
     /// Data has waited behind the same hole since chunks were short the last time.
     pub(crate) const HOLE_SEEN: u32 = 1 << 14;
+    /// The octet at SND.UNA has only been sent to probe a closed window.
+    pub(crate) const PROBED: u32 = 1 << 15;
     /// Segments are smaller than the peer and the link would take: see `path_mtu`.
     pub(crate) const NARROWED: u32 = 1 << 26;
     /// A full segment of the present size was acknowledged.

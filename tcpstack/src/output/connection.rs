@@ -227,9 +227,15 @@ impl<S: FrameSink> Transmit<'_, S> {
         tcb.snd_nxt = board.nxt;
         if piece.reason == Reason::Window {
             counters.tcp_window_probe += 1;
+            if is_new {
+                tcb.set(flag::PROBED);
+            }
             return;
         }
-        counters.tcp_retransmitted += u64::from(!is_new);
+        // What a closed window has refused was not lost.
+        let was_refused = tcb.has(flag::PROBED) && piece.seq == tcb.snd_una;
+        counters.tcp_retransmitted += u64::from(!is_new && !was_refused);
+        tcb.clear(flag::PROBED);
         if piece.reason == Reason::Tail {
             counters.tcp_tail_probe += 1;
             let probe = if is_new { Probe::TailNew } else { Probe::TailCopy };
