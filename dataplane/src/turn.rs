@@ -142,7 +142,7 @@ impl Engine {
         let owner = if self.software_steering {
             self.steering.owner_of_frame(frame)
         } else {
-            self.steering.owner_of_error(frame)
+            self.steering.owner_of_hidden(frame)
         };
         owner.filter(|owner| *owner != self.index)
     }

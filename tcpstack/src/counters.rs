@@ -174,8 +174,6 @@ counters! {
         icmp_soft_error: messages,
         /// ICMP source quenches, which are ignored.
         icmp_source_quench: messages,
-        /// ICMP time exceeded sent: a datagram whose fragments did not all come in time.
-        icmp_time_exceeded_sent: messages,
         /// Fragments received again.
         fragment_duplicate: fragments,
         /// Datagrams reassembled.

@@ -26,6 +26,11 @@ impl IcmpError {
     /// RFC 4443 §3.1: nobody listens there.
     pub(crate) const IPV6_PORT: Self = Self { kind: 1, code: 4, parameter: 0 };
 
+    /// RFC 792 and RFC 4443 §3.3: fragments of a datagram did not come in time.
+    pub(crate) fn reassembly_time(is_ipv6: bool) -> Self {
+        Self { kind: if is_ipv6 { 3 } else { 11 }, code: 1, parameter: 0 }
+    }
+
     /// RFC 4443 §3.4.
     pub(crate) fn parameter_problem(problem: Problem) -> Self {
         Self { kind: 4, code: problem.code, parameter: problem.pointer.into() }

@@ -1,6 +1,6 @@
-//! ICMP errors: what they report and about which packet (RFC 792).
+//! ICMP errors: what they report and about which packet (RFC 792, RFC 4443 §3).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::counters::Drop;
 use crate::ip::protocol;
@@ -45,6 +45,18 @@ pub(crate) fn report_ipv4(message: &[u8]) -> Option<Report> {
     }
 }
 
+/// As [`report_ipv4`], of ICMPv6.
+pub(crate) fn report_ipv6(message: &[u8]) -> Option<Report> {
+    let [kind, code, _, _, mtu @ ..]: [u8; 8] = *message.first_chunk()?;
+    match (kind, code) {
+        (2, _) => Some(Report::TooBig { mtu: u32::from_be_bytes(mtu) }),
+        // Prohibited, port, policy, reject route; RFC 4443 §3.4: next header not recognized.
+        (1, 1 | 4 | 5 | 6) | (4, 1) => Some(Report::Hard),
+        (1 | 3 | 4, _) => Some(Report::Soft),
+        _ => None,
+    }
+}
+
 /// The packet that an ICMP error quotes. RFC 792: its header and 64 bits at least.
 pub(crate) fn quoted_ipv4(message: &[u8]) -> Result<Quoted, Drop> {
     let packet = message.get(HEADER_BYTES..).ok_or(Drop::IcmpMalformed)?;
@@ -63,6 +75,25 @@ pub(crate) fn quoted_ipv4(message: &[u8]) -> Result<Quoted, Drop> {
     };
     let packet_bytes = u16::from_be_bytes([header[2], header[3]]);
     quoted(packet.get(header_bytes..).unwrap_or_default(), address(12), address(16), packet_bytes)
+}
+
+/// As [`quoted_ipv4`], of ICMPv6. RFC 4443 §3: as much as fits.
+pub(crate) fn quoted_ipv6(message: &[u8]) -> Result<Quoted, Drop> {
+    let packet = message.get(HEADER_BYTES..).ok_or(Drop::IcmpMalformed)?;
+    let header: &[u8; 40] = packet.first_chunk().ok_or(Drop::IcmpMalformed)?;
+    if header[0] >> 4 != 6 {
+        return Err(Drop::IcmpMalformed);
+    }
+    // Nothing is sent from here with extension headers.
+    if header[6] != protocol::TCP {
+        return Err(Drop::IcmpFlow);
+    }
+    let address = |at: usize| -> IpAddr {
+        let octets: [u8; 16] = *header[at..].first_chunk().expect("within the header");
+        Ipv6Addr::from(octets).into()
+    };
+    let packet_bytes = u16::from_be_bytes([header[4], header[5]]).saturating_add(40);
+    quoted(&packet[40..], address(8), address(24), packet_bytes)
 }
 
 fn quoted(
@@ -105,7 +136,16 @@ mod tests {
         }
         assert_eq!(ipv4(4, 0), Some(Report::SourceQuench));
         assert_eq!((ipv4(0, 0), ipv4(8, 0), ipv4(5, 0)), (None, None, None));
-        assert_eq!(report_ipv4(&[3; 7]), None);
+        let ipv6 = |kind, code| report_ipv6(&message(kind, code, [0, 1, 0x05, 0x78]));
+        assert_eq!(ipv6(2, 0), Some(Report::TooBig { mtu: 66_936 }), "32 bits of it");
+        for (kind, code) in [(1, 1), (1, 4), (1, 5), (1, 6), (4, 1)] {
+            assert_eq!(ipv6(kind, code), Some(Report::Hard), "{kind} {code}");
+        }
+        for (kind, code) in [(1, 0), (1, 3), (3, 0), (3, 1), (4, 0), (4, 2)] {
+            assert_eq!(ipv6(kind, code), Some(Report::Soft), "{kind} {code}");
+        }
+        assert_eq!((ipv6(128, 0), ipv6(129, 0), ipv6(135, 0)), (None, None, None));
+        assert_eq!((report_ipv4(&[3; 7]), report_ipv6(&[1; 7])), (None, None));
     }
 
     fn error_ipv4() -> Vec<u8> {
@@ -123,6 +163,19 @@ mod tests {
         assert_eq!(quoted.destination, IpAddr::from([192, 0, 2, 9]));
         assert_eq!((quoted.source_port, quoted.destination_port), (7, 4_000));
         assert_eq!((quoted.seq, quoted.packet_bytes), (SeqNum(0x8000_0001), 1_500));
+        let mut message = vec![2, 0, 0, 0, 0, 0, 5, 120];
+        message.extend([0x60, 0, 0, 0, 5, 180, protocol::TCP, 64]);
+        message.extend([0xfd; 16]);
+        message.extend([0xfe; 16]);
+        message.extend([0, 7, 0x0f, 0xa0, 0x80, 0, 0, 1]);
+        let quoted = quoted_ipv6(&message).expect("whole");
+        assert_eq!(quoted.source, IpAddr::from([0xfd; 16]));
+        assert_eq!(quoted.destination, IpAddr::from([0xfe; 16]));
+        assert_eq!((quoted.seq, quoted.packet_bytes), (SeqNum(0x8000_0001), 1_500));
+        message[8 + 6] = 44;
+        assert_eq!(quoted_ipv6(&message), Err(Drop::IcmpFlow));
+        message[8] = 0x40;
+        assert_eq!(quoted_ipv6(&message), Err(Drop::IcmpMalformed));
     }
 
     #[test]
@@ -130,6 +183,7 @@ mod tests {
         let whole = error_ipv4();
         for len in 0..whole.len() {
             assert_eq!(quoted_ipv4(&whole[..len]), Err(Drop::IcmpMalformed), "cut to {len}");
+            assert!(quoted_ipv6(&whole[..len]).is_err(), "cut to {len}");
         }
         let damaged = |at: usize, byte| {
             let mut message = whole.clone();

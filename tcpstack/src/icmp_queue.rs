@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::ip;
+use siphasher::sip::SipHasher13;
+
+use crate::fragments::DATAGRAM_BYTES_MAX;
 
 /// Messages of ICMP and ICMPv6, in order.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct IcmpQueue {
     slots: [Waiting; SLOTS],
     first: usize,
     len: usize,
+    hasher: SipHasher13,
+    count: u64,
 }
 
 /// A message waiting.
@@ -23,6 +27,10 @@ pub(crate) struct Waiting {
     /// Which of our addresses it comes from.
     pub(crate) local: u16,
     pub(crate) kind: Kind,
+    /// Identification of its fragments, should it be larger than the link takes.
+    pub(crate) id: u32,
+    /// Octets of it that have left in fragments.
+    pub(crate) sent: u16,
     bytes: u16,
 }
 
@@ -34,21 +42,24 @@ pub(crate) enum Kind {
 }
 
 impl IcmpQueue {
-    pub(crate) fn new(mtu: u16) -> Self {
-        let slot_bytes = usize::from(mtu);
+    /// `secret` keeps others from guessing the identifications of our fragments (RFC 7739).
+    pub(crate) fn new(secret: &[u8; 16]) -> Self {
+        let slot_bytes = DATAGRAM_BYTES_MAX;
         let remote = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let empty = Waiting { remote, local: 0, kind: Kind::Error, bytes: 0 };
+        let empty = Waiting { remote, local: 0, kind: Kind::Error, id: 0, sent: 0, bytes: 0 };
         Self {
             bytes: vec![0; slot_bytes * SLOTS].into_boxed_slice(),
             slot_bytes,
             slots: [empty; SLOTS],
             first: 0,
             len: 0,
+            hasher: SipHasher13::new_with_key(secret),
+            count: 0,
         }
     }
 
     /// Queues a message of `bytes` bytes, which the caller writes. `None`: the queue is full, or the
-    /// message does not fit the link.
+    /// message too large.
     pub(crate) fn push(
         &mut self,
         remote: IpAddr,
@@ -56,11 +67,13 @@ impl IcmpQueue {
         kind: Kind,
         bytes: usize,
     ) -> Option<&mut [u8]> {
-        if self.len == SLOTS || bytes > self.slot_bytes - ip::header_bytes(remote.is_ipv6()) {
+        if self.len == SLOTS || bytes > self.slot_bytes {
             return None;
         }
         let slot = (self.first + self.len) % SLOTS;
-        self.slots[slot] = Waiting { remote, local, kind, bytes: bytes as u16 };
+        self.count += 1;
+        let id = self.hasher.hash(&self.count.to_ne_bytes()) as u32;
+        self.slots[slot] = Waiting { remote, local, kind, id, sent: 0, bytes: bytes as u16 };
         self.len += 1;
         Some(&mut self.bytes[slot * self.slot_bytes..][..bytes])
     }
@@ -70,6 +83,11 @@ impl IcmpQueue {
         let waiting = self.slots[self.first];
         let start = self.first * self.slot_bytes;
         (self.len > 0).then(|| (waiting, &self.bytes[start..start + usize::from(waiting.bytes)]))
+    }
+
+    /// A fragment of the oldest message has left, with so many octets.
+    pub(crate) fn advance(&mut self, octets: usize) {
+        self.slots[self.first].sent += octets as u16;
     }
 
     pub(crate) fn pop(&mut self) {
@@ -91,7 +109,7 @@ mod tests {
 
     #[test]
     fn messages_leave_in_order_and_never_more_than_there_is_room_for() {
-        let mut queue = IcmpQueue::new(600);
+        let mut queue = IcmpQueue::new(&[7; 16]);
         let remote = IpAddr::from([10, 0, 0, 2]);
         for round in 0..3 * SLOTS {
             let room = queue.push(remote, 7, Kind::EchoReply, 8 + round).expect("room");
@@ -108,14 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn messages_fit_the_link_with_the_header_of_their_family() {
-        for (remote, bytes_max) in [
-            (IpAddr::from([10, 0, 0, 2]), 1_480),
-            (IpAddr::from([0xfd54, 0, 0, 0, 0, 0, 0, 2]), 1_460),
-        ] {
-            let mut queue = IcmpQueue::new(1_500);
-            assert!(queue.push(remote, 0, Kind::EchoReply, bytes_max + 1).is_none());
-            assert!(queue.push(remote, 0, Kind::EchoReply, bytes_max).is_some());
-        }
+    fn messages_are_as_large_as_what_is_reassembled() {
+        let remote = IpAddr::from([10, 0, 0, 2]);
+        let mut queue = IcmpQueue::new(&[7; 16]);
+        assert!(queue.push(remote, 0, Kind::EchoReply, DATAGRAM_BYTES_MAX + 1).is_none());
+        assert!(queue.push(remote, 0, Kind::EchoReply, DATAGRAM_BYTES_MAX).is_some());
+        queue.advance(1_480);
+        assert_eq!(queue.front().map(|(waiting, _)| waiting.sent), Some(1_480));
     }
 }

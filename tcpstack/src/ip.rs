@@ -83,6 +83,8 @@ pub(crate) struct Header {
     /// What IPv4 calls time to live.
     pub(crate) hop_limit: u8,
     pub(crate) payload_bytes: usize,
+    /// The payload is a fragment. In IPv4; in IPv6 the fragment header is in the payload.
+    pub(crate) part: Option<ipv4::Part>,
 }
 
 impl Header {
@@ -119,6 +121,7 @@ pub(crate) const fn header_bytes(is_ipv6: bool) -> usize {
 pub(crate) mod protocol {
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
+    pub(crate) const FRAGMENT: u8 = 44;
     pub(crate) const UDP: u8 = 17;
     pub(crate) const ICMPV6: u8 = 58;
 }

@@ -94,10 +94,12 @@ pub(crate) fn emit(bytes: &mut [u8], header: &Header, source: Ipv4Addr, destinat
     packet.set_ecn(header.traffic_class & 3);
     packet.set_total_len((MIN_HEADER_BYTES + header.payload_bytes) as u16);
     // RFC 6864 §4.1: a datagram that is never fragmented needs no identification.
-    packet.set_ident(0);
+    let part = header.part.unwrap_or(Part { id: 0, offset: 0, more: false });
+    packet.set_ident(part.id);
     packet.clear_flags();
-    packet.set_dont_frag(true);
-    packet.set_frag_offset(0);
+    packet.set_dont_frag(header.part.is_none());
+    packet.set_more_frags(part.more);
+    packet.set_frag_offset(part.offset);
     packet.set_hop_limit(header.hop_limit);
     packet.set_next_header(IpProtocol::from(header.protocol));
     packet.set_src_addr(source);
@@ -133,6 +135,7 @@ mod tests {
             flow_label: 0,
             hop_limit: 64,
             payload_bytes: 20,
+            part: None,
         };
         header.emit(&mut bytes);
         bytes.splice(20..20, options.iter().copied());

@@ -248,6 +248,14 @@ fn problem(reason: Drop, code: u8, pointer: usize) -> Refusal {
     Refusal { reason, problem: Some(problem) }
 }
 
+/// Writes a fragment header (RFC 8200 §4.5) before a part of `protocol`.
+pub(crate) fn emit_fragment(bytes: &mut [u8], protocol: u8, part: Part) {
+    let place = part.offset | u16::from(part.more);
+    bytes[..2].copy_from_slice(&[protocol, 0]);
+    bytes[2..4].copy_from_slice(&place.to_be_bytes());
+    bytes[4..FRAGMENT_HEADER_BYTES].copy_from_slice(&part.id.to_be_bytes());
+}
+
 /// Writes the header of a packet, without extension headers.
 pub(crate) fn emit(bytes: &mut [u8], header: &ip::Header, source: Ipv6Addr, destination: Ipv6Addr) {
     let mut packet = Ipv6Packet::new_unchecked(bytes);
@@ -261,6 +269,8 @@ pub(crate) fn emit(bytes: &mut [u8], header: &ip::Header, source: Ipv6Addr, dest
     packet.set_dst_addr(destination);
 }
 
+/// Bytes of a fragment header.
+pub(crate) const FRAGMENT_HEADER_BYTES: usize = 8;
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 40;
 /// RFC 8200 §5: every link takes packets of this size.
@@ -273,13 +283,12 @@ const OPTIONS_MAX: usize = 8;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+const FRAGMENT: u8 = protocol::FRAGMENT;
 const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION_OPTIONS: u8 = 60;
 const OPTION_PAD1: u8 = 0;
 const OPTION_PADN: u8 = 1;
 const OPTION_ROUTER_ALERT: u8 = 5;
-const FRAGMENT_HEADER_BYTES: usize = 8;
 const ROUTING_TYPE: usize = 2;
 const ROUTING_SEGMENTS_LEFT: usize = 3;
 const PAYLOAD_LENGTH: usize = 4;

@@ -69,12 +69,12 @@
 //! | section | file | test |
 //! |---|---|---|
 //! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `scripts/link` |
-//! | 5227 §2.3 announcements, §2.4 conflicts counted | `output`, `input/frame` | `scripts/link`, `scripts/arp` |
+//! | 5227 §2.3 announcements, §2.4 (c) defence; no probes (§2.1), reason in the file | `acd` | itself, `scripts/arp` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
-//! | 791 §3.2, 1122 §3.3.2, 1858, 3128, 5722 fragments | `fragments`, `input/fragment` | itself, `scripts/fragments` |
+//! | 791 §3.2, 1122 §3.3.2, 8200 §4.5, 1858, 3128, 5722, 6864, 7112 fragments | `fragments`, `input/fragment` | itself, `scripts/fragments`, large_echo |
 //! | 792 echo | `icmp` | itself, `scripts/link` |
-//! | 792, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `scripts/icmp` |
-//! | 1191, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `scripts/mtu` |
+//! | 792, 4443 §3, 1122 §4.2.3.9, 5927 §4 and §5, 6633 ICMP errors | `icmp_error`, `input/icmp_error`, `placement` | itself, `steering`, `scripts/icmp` |
+//! | 1191, 8201, 4821 §7.7, 5927 §7 path MTU | `path_mtu`, `input/icmp_error`, `timers` | itself, `scripts/mtu` |
 //! | 1122 §3.2.2.1, §4.1.3.1; 4443 §2.4, §3 errors told, within a rate | `icmp_answer`, `input/unknown`, `input/ipv6` | itself, `scripts/unreachable` |
 //! | 8200 IPv6, 2464 on Ethernet, 6437 flow labels | `ipv6`, `ip`, `flow`, `input/ipv6` | themselves, `scripts/ipv6` |
 //! | 8200 §4, 8504 §5.3, 5095, 6946 extension headers | `ipv6` | itself, `scripts/ipv6` |

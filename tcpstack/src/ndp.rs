@@ -146,6 +146,7 @@ impl Outgoing {
             flow_label: 0,
             hop_limit: HOP_LIMIT,
             payload_bytes: self.message_bytes(),
+            part: None,
         };
         header.emit(&mut frame[ethernet::HEADER_BYTES..]);
         let message = &mut frame[ethernet::HEADER_BYTES + ipv6::HEADER_BYTES..];

@@ -55,6 +55,16 @@ pub(crate) enum Estimate {
     Again(u16),
 }
 
+impl Estimate {
+    /// As large as this and `mtu` allow.
+    pub(crate) fn at_most(self, mtu: u16) -> u16 {
+        match self {
+            Self::AtMost(known) => known.min(mtu),
+            Self::Unknown | Self::Again(_) => mtu,
+        }
+    }
+}
+
 /// What a doubted report turns out to be when its connection times out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doubt {

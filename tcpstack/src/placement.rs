@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 
-use crate::icmp_error::{Quoted, quoted_ipv4, report_ipv4};
+use crate::icmp_error::{Quoted, quoted_ipv4, quoted_ipv6, report_ipv4, report_ipv6};
 use crate::ip::protocol;
+use crate::ipv6;
 
 /// By what a frame finds its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// Its flow: source, destination, and both ports in this order.
     Flow(IpAddr, IpAddr, [u8; 4]),
-    /// As `Flow`, but the flow is that of the segment which an ICMP error quotes: ports with
-    /// receive-side scaling do not look so far.
-    Quoted(IpAddr, IpAddr, [u8; 4]),
+    /// As `Flow`, but ports with receive-side scaling do not see it: it is behind extension headers,
+    /// or that of the segment which an ICMP error quotes.
+    Hidden(IpAddr, IpAddr, [u8; 4]),
     /// Its addresses: fragments have no ports, and all of a datagram must come together.
     Addresses(IpAddr, IpAddr),
 }
@@ -50,14 +51,26 @@ fn of_ipv4(packet: &[u8]) -> Option<Placement> {
 }
 
 fn of_ipv6(packet: &[u8]) -> Option<Placement> {
-    let (header, payload) = packet.split_first_chunk::<40>()?;
-    if header[0] >> 4 != 6 {
+    let (first, payload) = packet.split_first_chunk::<40>()?;
+    if first[0] >> 4 != 6 {
         return None;
     }
-    let address = |at: usize| header[at..].first_chunk::<16>().map(|octets| IpAddr::from(*octets));
+    let address = |at: usize| first[at..].first_chunk::<16>().map(|octets| IpAddr::from(*octets));
     let (source, destination) = (address(8)?, address(24)?);
-    match header[6] {
-        protocol::TCP => Some(Placement::Flow(source, destination, *payload.first_chunk()?)),
+    if first[6] == protocol::TCP {
+        return Some(Placement::Flow(source, destination, *payload.first_chunk()?));
+    }
+    let inner = ipv6::walk(packet, &ipv6::parse(packet).ok()?).ok()?;
+    if inner.part.is_some() {
+        return Some(Placement::Addresses(source, destination));
+    }
+    let payload = packet.get(inner.range)?;
+    match inner.protocol {
+        protocol::TCP => Some(Placement::Hidden(source, destination, *payload.first_chunk()?)),
+        protocol::ICMPV6 => {
+            report_ipv6(payload)?;
+            quoted_ipv6(payload).ok().map(of_quoted)
+        }
         _ => None,
     }
 }
@@ -66,5 +79,5 @@ fn of_ipv6(packet: &[u8]) -> Option<Placement> {
 fn of_quoted(quoted: Quoted) -> Placement {
     let [s0, s1] = quoted.destination_port.to_be_bytes();
     let [d0, d1] = quoted.source_port.to_be_bytes();
-    Placement::Quoted(quoted.destination, quoted.source, [s0, s1, d0, d1])
+    Placement::Hidden(quoted.destination, quoted.source, [s0, s1, d0, d1])
 }

@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) timers: Timers,
     pub(crate) features: Features,
     pub(crate) tx_checksum_offload: bool,
-    mtu: u16,
+    pub(crate) mtu: u16,
     segment_bytes_max: u16,
     flow_labels: FlowLabels,
     /// The window shift we offer, RFC 7323 §2.3.

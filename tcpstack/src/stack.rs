@@ -126,7 +126,7 @@ impl Stack {
             defences: Defences::new(),
             ndp: NdpQueue::new(),
             claims,
-            icmp: IcmpQueue::new(config.mtu),
+            icmp: IcmpQueue::new(&config.secret),
             icmp_budget: ErrorBudget::new(),
             answers: Answers::new(),
             events: EventQueue::new(),

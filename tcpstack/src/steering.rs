@@ -42,7 +42,7 @@ impl Steering {
     pub fn owner_of_frame(&self, frame: &[u8]) -> Option<u16> {
         match placement::of_frame(frame)? {
             Placement::Flow(source, destination, ports)
-            | Placement::Quoted(source, destination, ports) => {
+            | Placement::Hidden(source, destination, ports) => {
                 Some(self.owner_of(source, destination, &ports))
             }
             Placement::Addresses(source, destination) => {
@@ -52,11 +52,11 @@ impl Steering {
     }
 
     /// As [`Self::owner_of_frame`], but only of what a port with receive-side scaling misplaces:
-    /// ICMP errors.
+    /// ICMP errors, and segments behind extension headers.
     #[must_use]
-    pub fn owner_of_error(&self, frame: &[u8]) -> Option<u16> {
+    pub fn owner_of_hidden(&self, frame: &[u8]) -> Option<u16> {
         match placement::of_frame(frame)? {
-            Placement::Quoted(source, destination, ports) => {
+            Placement::Hidden(source, destination, ports) => {
                 Some(self.owner_of(source, destination, &ports))
             }
             Placement::Flow(..) | Placement::Addresses(..) => None,
@@ -200,7 +200,7 @@ mod tests {
         (frame[20], frame[21]) = (0, 5);
         frame[34..].fill(0xa5);
         assert_eq!(steering.owner_of_frame(&frame), Some(0x323e_8fc2_u32 as u16));
-        assert_eq!(steering.owner_of_error(&frame), None, "the port agrees");
+        assert_eq!(steering.owner_of_hidden(&frame), None, "the port agrees");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         frame.extend([0, 0, 0, 1]);
         let owner = Some(steering.owner(&Flow { local, remote }));
         assert_eq!(steering.owner_of_frame(&frame), owner);
-        assert_eq!(steering.owner_of_error(&frame), owner);
+        assert_eq!(steering.owner_of_hidden(&frame), owner);
         frame[34] = 8;
         assert_eq!(steering.owner_of_frame(&frame), None, "an echo request");
     }

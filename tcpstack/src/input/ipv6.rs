@@ -3,10 +3,12 @@
 use super::RxFrame;
 use crate::counters::Drop;
 use crate::ethernet;
+use crate::fragments::Fragment;
 use crate::icmp_answer::IcmpError;
+use crate::icmp_error::{quoted_ipv6, report_ipv6};
 use crate::icmp_queue::Kind;
 use crate::icmpv6::{self, Message};
-use crate::ip::protocol;
+use crate::ip::{self, protocol};
 use crate::ipv6::{self, Header, Problem};
 use crate::segment::{self, Origin, Segment};
 use crate::stack::Stack;
@@ -57,10 +59,21 @@ impl Stack {
             }
             refusal.reason
         })?;
-        if inner.part.is_some() {
-            return Err(Drop::Ipv6Fragment);
-        }
         let payload = &bytes[inner.range.clone()];
+        if let Some(part) = inner.part {
+            let fragment = Fragment {
+                source: ip::octets(source),
+                destination: ip::octets(destination),
+                id: part.id,
+                protocol: inner.protocol,
+                offset: part.offset.into(),
+                more: part.more,
+                ecn: header.traffic_class & 3,
+                mac: ethernet::source(frame.bytes),
+                octets: payload,
+            };
+            return self.ipv6_fragment_arrives(now_ns, to, &fragment).map(|()| None);
+        }
         if inner.protocol == protocol::ICMPV6 {
             let mac = ethernet::source(frame.bytes);
             let was_fragment = inner.was_fragment;
@@ -89,6 +102,22 @@ impl Stack {
         segment::parse(payload, &origin).map(Some)
     }
 
+    /// What is for a group is never large.
+    fn ipv6_fragment_arrives(
+        &mut self,
+        now_ns: u64,
+        to: Addressee,
+        fragment: &Fragment<'_>,
+    ) -> Result<(), Drop> {
+        match to {
+            Addressee::Own(local) if self.claims.is_preferred(local) => {
+                self.fragment_arrives(now_ns, fragment)
+            }
+            Addressee::Own(_) => Err(Drop::Ipv6Tentative),
+            Addressee::Group => Err(Drop::Ipv6Destination),
+        }
+    }
+
     /// Whom a packet is for, if it is for us: one of our addresses, all nodes, or the group of those
     /// who end as one of our addresses does (RFC 4291 §2.8).
     fn addressee(&self, header: &Header) -> Option<Addressee> {
@@ -110,7 +139,10 @@ impl Stack {
             Message::NeighborSolicitation => return self.solicitation_arrives(now_ns, received),
             Message::NeighborAdvertisement => return self.advertisement_arrives(now_ns, received),
             Message::Router => return Err(Drop::NdpRouter),
-            Message::Error => return Err(Drop::IcmpType),
+            Message::Error => {
+                let report = report_ipv6(received.payload).ok_or(Drop::IcmpType)?;
+                return self.icmp_error_arrives(now_ns, report, &quoted_ipv6(received.payload)?);
+            }
             Message::EchoRequest => {}
         }
         if header.source.is_unspecified() {

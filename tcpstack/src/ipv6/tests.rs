@@ -14,6 +14,7 @@ fn packet(next: u8, payload: &[u8]) -> Vec<u8> {
         flow_label: 0xabcde,
         hop_limit: 64,
         payload_bytes: payload.len(),
+        part: None,
     };
     header.emit(&mut bytes);
     bytes.extend(payload);

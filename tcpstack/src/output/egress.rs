@@ -6,11 +6,13 @@ use super::FrameSink;
 use crate::arp::{ArpQueue, Outgoing};
 use crate::counters::StackCounters;
 use crate::ethernet::{self, BROADCAST, HEADER_BYTES, Mac};
+use crate::icmp_queue::Waiting;
 use crate::ip::{self, HOP_LIMIT, protocol};
 use crate::ndp::{self, NdpQueue};
 use crate::neighbor::{NO_HINT, Neighbors};
 use crate::segment::{self, Header, control};
 use crate::settings::Settings;
+use crate::{ipv4, ipv6};
 
 /// The way out of the stack.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl<S: FrameSink> Egress<'_, S> {
             flow_label: self.settings.flow_label(&header.key),
             hop_limit: HOP_LIMIT,
             payload_bytes: header_bytes + octets,
+            part: None,
         };
         let sent = self.packet(&packet, hint, |tcp| {
             header.emit(tcp);
@@ -70,6 +73,42 @@ impl<S: FrameSink> Egress<'_, S> {
         sent
     }
 
+    /// Sends a fragment of an ICMP message that is larger than `mtu`: the next one. Returns how many
+    /// of the message's octets it has.
+    pub(super) fn icmp_fragment(
+        &mut self,
+        waiting: &Waiting,
+        bytes: &[u8],
+        mtu: u16,
+    ) -> (Sent, usize) {
+        let is_ipv6 = waiting.remote.is_ipv6();
+        let extra = if is_ipv6 { ipv6::FRAGMENT_HEADER_BYTES } else { 0 };
+        let room = (usize::from(mtu) - ip::header_bytes(is_ipv6) - extra) / 8 * 8;
+        let rest = &bytes[usize::from(waiting.sent)..];
+        let piece = &rest[..rest.len().min(room)];
+        let (offset, more) = (waiting.sent, piece.len() < rest.len());
+        let part = ipv4::Part { id: waiting.id as u16, offset, more };
+        let header = ip::Header {
+            source: self.settings.address(waiting.local),
+            destination: waiting.remote,
+            protocol: if is_ipv6 { protocol::FRAGMENT } else { protocol::ICMP },
+            traffic_class: 0,
+            flow_label: 0,
+            hop_limit: HOP_LIMIT,
+            payload_bytes: extra + piece.len(),
+            part: (!is_ipv6).then_some(part),
+        };
+        let part = ipv6::Part { id: waiting.id, offset, more };
+        let sent = self.packet(&header, NO_HINT, |payload| {
+            let (before, octets) = payload.split_at_mut(extra);
+            if is_ipv6 {
+                ipv6::emit_fragment(before, protocol::ICMPV6, part);
+            }
+            octets.copy_from_slice(piece);
+        });
+        (sent, piece.len())
+    }
+
     /// Sends an ICMP message from one of our addresses.
     pub(super) fn icmp(&mut self, remote: IpAddr, local: u16, bytes: &[u8]) -> Sent {
         let header = ip::Header {
@@ -80,6 +119,7 @@ impl<S: FrameSink> Egress<'_, S> {
             flow_label: 0,
             hop_limit: HOP_LIMIT,
             payload_bytes: bytes.len(),
+            part: None,
         };
         self.packet(&header, NO_HINT, |payload| payload.copy_from_slice(bytes))
     }

@@ -15,6 +15,7 @@ use crate::ConnId;
 use crate::arp::{self, Outgoing};
 use crate::icmp_queue::Kind;
 use crate::input::syn_ack;
+use crate::ip;
 use crate::ndp;
 use crate::neighbor::NO_HINT;
 use crate::stack::Stack;
@@ -144,6 +145,24 @@ impl Stack {
                 counters: &mut self.counters,
                 sink: &mut *sink,
             };
+            let known = self.paths.estimate(now_ns, &ip::octets(waiting.remote));
+            let mtu = known.at_most(self.settings.mtu);
+            let header_bytes = ip::header_bytes(waiting.remote.is_ipv6());
+            if bytes.len() + header_bytes > usize::from(mtu) {
+                let (sent, octets) = egress.icmp_fragment(&waiting, bytes, mtu);
+                let is_last = usize::from(waiting.sent) + octets == bytes.len();
+                match sent {
+                    Sent::NoRoom => return Err(NoRoom),
+                    Sent::Done(_) if !is_last => {
+                        self.icmp.advance(octets);
+                        continue;
+                    }
+                    Sent::Done(_) => self.counters.icmp_echo += 1,
+                    Sent::Unresolved => {}
+                }
+                self.icmp.pop();
+                continue;
+            }
             match egress.icmp(waiting.remote, waiting.local, bytes) {
                 Sent::NoRoom => return Err(NoRoom),
                 Sent::Done(_) if waiting.kind == Kind::EchoReply => self.counters.icmp_echo += 1,
