@@ -59,6 +59,7 @@
 //! | IP options: record route, malformed | passed over; dropped | `ipv4_options`, `drop_ipv4_malformed` | `malformed.rs` |
 //! | TCP options of length 0, overrun, forty NOPs | dropped, dropped, harmless | `drop_tcp_options` | `malformed.rs` |
 //! | urgent pointers (URGENT/11: CVE-2019-12255, -12260, -12261, -12263) | never followed: urgent data is data (RFC 6093) | | `malformed.rs`, `attacks/urgent_*` |
+//! | chains of IPv6 extension headers, routing headers, options that want an answer | bounded, dropped, answered as RFC 8200 says within limits | `drop_ipv6_extension_headers`, `drop_ipv6_routing`, `drop_ipv6_option` | `attacks/ipv6_*` |
 //! | fragments: tiny, overlapping, never complete | RFC 5722 for both families; few, for a short time | `drop_fragment_*` | scripts `fragments/` |
 //! | DNS answers (NAME:WRECK) | there is no DNS here, nor DHCP, IGMP or any other protocol on UDP | `drop_ipv4_protocol` | scripts `link/` |
 //!
@@ -66,7 +67,7 @@
 //!
 //! | attack | answer | counter | test |
 //! |---|---|---|---|
-//! | ARP flood | the table is bounded, the longest unused makes room, and who is gone is asked for again | `neighbor_evicted` | `neighbors.rs` |
+//! | ARP and NDP floods | the table is bounded, and who is in use keeps its place | `neighbor_evicted`, `neighbor_refused` | `neighbors.rs` |
 //! | SYNs from hosts that are not there | questions are bounded; an answer is learnt whatever waits | `neighbor_unresolved` | `neighbors.rs` |
 //! | another machine with our address (RFC 5227) | counted; never learnt | `arp_conflict` | scripts `link/` |
 //! | a neighbour's address taken by another machine | ARP has no proof: believed, as by every host. Whoever can send it owns the link anyway | | scripts `link/neighbour_that_moved_is_followed` |

@@ -188,7 +188,7 @@ pub(crate) fn seal_tcp(tcp: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) 
 }
 
 /// RFC 1071, over parts of which all but the last have an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u32 = words
         .map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)))

@@ -1,10 +1,10 @@
 //! Floods of the neighbour table: everybody on the link may fill it, nobody may stop connections.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tcpstack::StackConfig;
+use tcpstack::{IpCidr, StackConfig};
 
-use crate::bench::{ACK, Bench, OWN, OWN_MAC, PEER, Packet, SYN, config, packet};
+use crate::bench::{ACK, Bench, OWN, OWN_MAC, PEER, Packet, SYN, checksum, config, packet};
 
 /// A link with room for many.
 fn wide() -> Bench {
@@ -72,13 +72,56 @@ fn flood_of_arp_questions_keeps_the_table_bounded_and_connections_alive() {
 #[test]
 fn syns_from_hosts_that_are_not_there_do_not_keep_others_out() {
     let mut bench = wide();
-    for number in 0..2_000 {
-        let forged = Packet { source: stranger(number), ..packet(4_000, SYN, 1, 0) };
-        bench.answer(&forged);
+    // The client repeats its SYN each second, and answers whoever asks where it is.
+    for second in 0..4 {
+        for number in 0..100 {
+            let source = stranger(1_000 * second + number);
+            bench.answer(&Packet { source, ..packet(4_000, SYN, 1, 0) });
+        }
+        let mut answers = bench.answer(&packet(4_000, SYN, 1_000, 0));
+        answers.extend(bench.answer_frame(reply()));
+        if answers.iter().any(|answer| answer.destination == PEER) {
+            return;
+        }
+        bench.wait_ms(1_000);
     }
-    assert!(bench.stack.gauges().syn_received <= 32);
-    bench.answer_frame(reply());
+    panic!("the client never got in");
+}
+
+const OWN_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+
+/// "Where is our address?", asked by a stranger, RFC 4861 §4.3.
+fn solicitation(number: u32) -> Vec<u8> {
+    let [a, b, c, d] = number.to_be_bytes();
+    let sender = Ipv6Addr::from_bits(OWN_IPV6.to_bits() + 0x1_0000 + u128::from(number));
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(OWN_IPV6.octets());
+    message.extend([1, 1, 2, 2, a, b, c, d]);
+    let (from, to) = (sender.octets(), OWN_IPV6.octets());
+    let sum = checksum(&[&from, &to, &[0, 0, 0, message.len() as u8, 0, 0, 0, 58], &message]);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut frame = OWN_MAC.to_vec();
+    frame.extend([2, 2, a, b, c, d, 0x86, 0xdd, 0x60, 0, 0, 0, 0, message.len() as u8, 58, 255]);
+    frame.extend(from);
+    frame.extend(to);
+    frame.extend(message);
+    frame
+}
+
+#[test]
+fn flood_of_neighbour_solicitations_keeps_the_table_bounded_and_connections_alive() {
+    let mut addresses = config().addresses;
+    addresses.push(IpCidr::new(OWN_IPV6, 64));
+    let mut bench = Bench::with(StackConfig { addresses, ..config() });
+    // Duplicate address detection takes its time.
+    bench.wait_ms(5_000);
     let (seq, ack) = bench.open(4_000);
-    bench.answer(&packet(4_000, ACK, seq, ack).octets(b"in"));
-    assert_eq!(bench.received, b"in");
+    for number in 0..10_000 {
+        bench.answer_frame(solicitation(number));
+    }
+    bench.stack.expire(bench.now_ns, 1);
+    assert!(bench.stack.gauges().known <= 8, "as many as there are places");
+    assert!(bench.counters().neighbor_evicted > 1_000);
+    bench.answer(&packet(4_000, ACK, seq, ack).octets(b"still here"));
+    assert_eq!(bench.received, b"still here");
 }
