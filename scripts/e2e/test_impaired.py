@@ -11,12 +11,13 @@ import time
 
 import world
 from appliance import ADDRESS, CHARGEN, ECHO, Appliance
-from machine import changed_profile, inside
+from machine import changed_profile, inside, run
 from test_sockets import MEGABYTE, connect, receive_exactly
 
 SEED = random.randrange(1 << 32)
 PATIENCE_S = 60
 REQUESTS = 20
+ADDRESS_IPV6, CLIENT_ADDRESS_IPV6 = "fd54:4c::1", "fd54:4c::2"
 
 #: RFC 864: 95 lines of 72 characters, each beginning one character later.
 PATTERN = b"".join(
@@ -39,7 +40,10 @@ class Impaired(world.RealTest):
     def exchange(self, condition):
         """One appliance with that link: bulk both ways, then requests one by one."""
         size, values = CONDITIONS[condition]
-        values = {"loss_ppm": 0, **values, "seed": SEED}
+        values = {
+            "addresses": f'["{ADDRESS}/24", "{ADDRESS_IPV6}/64"]', "loss_ppm": 0, **values,
+            "seed": SEED,
+        }
         name = f"{world.prefix}i"
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "impaired.toml")
@@ -47,19 +51,22 @@ class Impaired(world.RealTest):
             appliance = Appliance(name, world.shards, profile=path)
         self.addCleanup(appliance.remove)
         self.enterContext(inside(appliance.namespace))
+        run("sysctl", "-qw", f"net.ipv6.conf.tl-{name}.disable_ipv6=0")
+        run("ip", "addr", "add", f"{CLIENT_ADDRESS_IPV6}/64", "dev", f"tl-{name}", "nodad")
         with self.subTest(condition=condition, seed=SEED):
             begun = time.monotonic()
-            self.echo_in_bulk(size)
+            self.echo_in_bulk(ADDRESS, size)
             rate = 8 * size / 1e6 / (time.monotonic() - begun)
             print(f"    {condition}: {rate:.1f} Mbit/s each way")
+            self.echo_in_bulk(ADDRESS_IPV6, size)
             self.read_pattern(size)
             self.requests()
             self.counters_agree(appliance, values)
         appliance.stop()
 
-    def echo_in_bulk(self, size):
+    def echo_in_bulk(self, address, size):
         data = random.Random(SEED).randbytes(size)
-        with connect(ADDRESS, ECHO, PATIENCE_S) as peer:
+        with connect(address, ECHO, PATIENCE_S) as peer:
             sender = threading.Thread(target=peer.sendall, args=(data,), daemon=True)
             sender.start()
             received = receive_exactly(peer, size)
