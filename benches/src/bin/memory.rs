@@ -4,6 +4,7 @@
 //! peers, frame by frame, with the options of a Linux client. Each sends a message and gets it back,
 //! as clients do that then fall silent; all timers run off. What is mapped then, divided by the
 //! connections, is what an idle connection costs. The last line is the result as JSON.
+#![forbid(unsafe_code)]
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -106,6 +107,7 @@ impl Server {
             time_wait_entries: (connections / 256).max(1_024),
             flights: active,
             chunks: active,
+            sent_ranges: active,
             ..Limits::default()
         };
         let config = StackConfig {
