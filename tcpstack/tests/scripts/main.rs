@@ -133,15 +133,19 @@ topics! {
     fragments
     handshake
     icmp
+    icmpv6
+    ipv6
     keep_alive
     link
     mtu
+    ndp
     options
     recovery
     retransmission
     sequence
     tcp_over_ipv6
     time_wait
+    unreachable
     windows
 }
 
