@@ -91,6 +91,9 @@ sections! {
         mac: Option<Mac>, "address", MAC, Preset::Absent;
         /// Largest IP packet. Above 1500 every device on the link must agree.
         mtu: u16, "bytes", Rule::Range(576, 9000), Preset::Number(1500);
+        /// Number of the VLAN (IEEE 802.1Q) that the port is on: frames are sent with its tag, and those
+        /// of others are dropped. Without it frames have no tag.
+        vlan: Option<u16>, "number", Rule::Range(1, 4_094), Preset::Absent;
         /// IPv4 and IPv6 addresses that clients connect to, with their networks. With an IPv6
         /// address the port has a link-local one too, made from its Ethernet address.
         addresses: Vec<Cidr>, "address/prefix", ADDRESSES, Preset::Required;

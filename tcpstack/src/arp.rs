@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
 use crate::counters::Drop;
-use crate::ethernet::{self, BROADCAST, Mac};
+use crate::ethernet::{self, BROADCAST, Mac, Station};
 
 /// A received ARP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +53,22 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
-    /// Writes the message as a frame of [`FRAME_BYTES`].
-    pub(crate) fn emit(&self, frame: &mut [u8], own_mac: Mac) {
+    /// Writes the message as a frame with [`MESSAGE_BYTES`].
+    pub(crate) fn emit(&self, frame: &mut [u8], station: Station) {
         let (operation, own, target, target_mac, to) = match *self {
             Self::Request { own, target, to } => (ArpOperation::Request, own, target, [0; 6], to),
             Self::Reply { own, target, to } => (ArpOperation::Reply, own, target, to, to),
             Self::Announcement { own } => (ArpOperation::Request, own, own, [0; 6], BROADCAST),
         };
-        ethernet::emit(frame, own_mac, to, ethernet::Payload::Arp);
+        let rest = ethernet::emit(frame, station, to, ethernet::Payload::Arp);
         let message = ArpRepr::EthernetIpv4 {
             operation,
-            source_hardware_addr: EthernetAddress(own_mac),
+            source_hardware_addr: EthernetAddress(station.mac),
             source_protocol_addr: own,
             target_hardware_addr: EthernetAddress(target_mac),
             target_protocol_addr: target,
         };
-        message.emit(&mut ArpPacket::new_unchecked(&mut frame[ethernet::HEADER_BYTES..]));
+        message.emit(&mut ArpPacket::new_unchecked(rest));
     }
 }
 
@@ -103,8 +103,8 @@ impl ArpQueue {
     }
 }
 
-/// Bytes of an ARP frame, without padding.
-pub(crate) const FRAME_BYTES: usize = ethernet::HEADER_BYTES + 28;
+/// Bytes of an ARP message.
+pub(crate) const MESSAGE_BYTES: usize = 28;
 /// Messages waiting: an announcement of every address, and a burst of requests.
 const QUEUE_MAX: usize = 128;
 const _: () = assert!(QUEUE_MAX >= crate::config::ADDRESSES_MAX + crate::BURST_FRAMES_MAX);
@@ -126,8 +126,8 @@ mod tests {
             (Outgoing::Announcement { own: OWN }, true, OWN, BROADCAST),
         ];
         for (message, is_request, target, to) in cases {
-            let mut frame = [0; FRAME_BYTES];
-            message.emit(&mut frame, MAC);
+            let mut frame = [0; 14 + MESSAGE_BYTES];
+            message.emit(&mut frame, Station { mac: MAC, vlan: None });
             assert_eq!(frame[..6], to);
             let parsed = parse(&frame[14..]).expect("valid");
             assert_eq!(parsed, Message { is_request, sender_mac: MAC, sender: OWN, target });
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn malformed_messages_are_refused() {
-        let mut frame = [0; FRAME_BYTES];
-        Outgoing::Announcement { own: OWN }.emit(&mut frame, MAC);
+        let mut frame = [0; 14 + MESSAGE_BYTES];
+        Outgoing::Announcement { own: OWN }.emit(&mut frame, Station { mac: MAC, vlan: None });
         let refused = |damage: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = frame[14..].to_vec();
             damage(&mut bytes);

@@ -38,6 +38,8 @@ pub struct StackConfig {
     pub tx_checksum_offload: bool,
     /// Where the regions shall lie.
     pub placement: Placement,
+    /// Network of IEEE 802.1Q that the port is on, 1 to 4,094: all frames are tagged.
+    pub vlan: Option<u16>,
     /// Largest segment to offer and to send, when it shall be less than the MTU allows.
     pub segment_bytes_max: Option<u16>,
 }
@@ -229,6 +231,7 @@ impl StackConfig {
         let rules = [
             ("mtu", self.mtu.into(), mtu),
             ("addresses", self.addresses.len() as u32, (1, ADDRESSES_MAX as u32 - 1, "1 to 63")),
+            ("vlan", self.vlan.unwrap_or(1).into(), (1, 4_094, "1 to 4094")),
             ("listeners", self.listeners.len() as u32, (0, LISTENERS_MAX as u32, "at most 64")),
             ("connections", limits.connections, records),
             ("syn_entries", limits.syn_entries, records),
@@ -286,6 +289,7 @@ mod tests {
             tx_checksum_offload: false,
             placement: Placement::default(),
             segment_bytes_max: None,
+            vlan: None,
         };
         assert!(config.check().is_ok());
         let message = |config: StackConfig| config.check().expect_err("refused").to_string();

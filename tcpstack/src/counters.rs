@@ -15,6 +15,8 @@ counters! {
         drop_ethernet_destination: frames,
         /// Frames dropped: neither ARP nor IP.
         drop_ethernet_type: frames,
+        /// Frames dropped: of another network of IEEE 802.1Q than the port's.
+        drop_ethernet_vlan: frames,
         /// Frames dropped: malformed ARP.
         drop_arp_malformed: frames,
         /// Frames dropped: ARP that concerns none of the stack's addresses and no known neighbour.
@@ -373,6 +375,7 @@ drops! {
     EthernetShort => drop_ethernet_short,
     EthernetDestination => drop_ethernet_destination,
     EthernetType => drop_ethernet_type,
+    EthernetVlan => drop_ethernet_vlan,
     ArpMalformed => drop_arp_malformed,
     ArpForeign => drop_arp_foreign,
     ArpSender => drop_arp_sender,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 
 use crate::counters::Drop;
-use crate::ethernet::{self, Mac};
+use crate::ethernet::{self, Mac, Station};
 use crate::icmpv6::{self, kind};
 use crate::ip::{self, protocol};
 use crate::ipv6;
@@ -118,8 +118,8 @@ pub(crate) enum Outgoing {
 
 impl Outgoing {
     /// Bytes of the frame.
-    pub(crate) fn frame_bytes(&self) -> usize {
-        ethernet::HEADER_BYTES + ipv6::HEADER_BYTES + self.message_bytes()
+    pub(crate) fn packet_bytes(&self) -> usize {
+        ipv6::HEADER_BYTES + self.message_bytes()
     }
 
     fn message_bytes(&self) -> usize {
@@ -128,7 +128,7 @@ impl Outgoing {
     }
 
     /// Writes the message as a frame of [`Self::frame_bytes`].
-    pub(crate) fn emit(&self, frame: &mut [u8], own_mac: Mac) {
+    pub(crate) fn emit(&self, frame: &mut [u8], station: Station) {
         let group = |group| (group, ethernet::group(group));
         let (source, (destination, mac)) = match *self {
             Self::Solicit { own, target, to: Some(mac) } => (own, (target, mac)),
@@ -137,7 +137,7 @@ impl Outgoing {
             Self::Reply { own, to, mac } => (own, (to, mac)),
             Self::Announcement { own } => (own, group(ALL_NODES)),
         };
-        ethernet::emit(frame, own_mac, mac, ethernet::Payload::Ipv6);
+        let packet = ethernet::emit(frame, station, mac, ethernet::Payload::Ipv6);
         let header = ip::Header {
             source: source.into(),
             destination: destination.into(),
@@ -148,8 +148,8 @@ impl Outgoing {
             payload_bytes: self.message_bytes(),
             part: None,
         };
-        header.emit(&mut frame[ethernet::HEADER_BYTES..]);
-        let message = &mut frame[ethernet::HEADER_BYTES + ipv6::HEADER_BYTES..];
+        header.emit(packet);
+        let message = &mut packet[ipv6::HEADER_BYTES..];
         let (kind, flags, target, option) = match *self {
             Self::Solicit { target, .. } | Self::Probe { target } => {
                 (kind::NEIGHBOR_SOLICITATION, 0, target, OPTION_SOURCE_MAC)
@@ -166,7 +166,7 @@ impl Outgoing {
         message[TARGET..FIXED_BYTES].copy_from_slice(&target.octets());
         if let Some(room) = message.get_mut(FIXED_BYTES..FIXED_BYTES + OPTION_BYTES) {
             room[..2].copy_from_slice(&[option, 1]);
-            room[2..].copy_from_slice(&own_mac);
+            room[2..].copy_from_slice(&station.mac);
         }
         icmpv6::seal(message, source, destination);
     }

@@ -20,8 +20,12 @@ pub(crate) enum Placement {
 
 /// By what `frame` finds its shard; `None` when any shard may have it.
 pub(crate) fn of_frame(frame: &[u8]) -> Option<Placement> {
-    let packet = frame.get(14..)?;
-    match frame[12..14] {
+    let (mut ethertype, mut packet) = (frame.get(12..14)?, frame.get(14..)?);
+    if ethertype == [0x81, 0x00] {
+        // IEEE 802.1Q: whether the tag is ours does not matter here.
+        (ethertype, packet) = (packet.get(2..4)?, packet.get(4..)?);
+    }
+    match *ethertype {
         [0x08, 0x00] => of_ipv4(packet),
         [0x86, 0xdd] => of_ipv6(packet),
         _ => None,

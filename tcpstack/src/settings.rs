@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{Features, Limits, StackConfig, Timers};
-use crate::ethernet::{self, Mac};
+use crate::ethernet::{self, Mac, Station};
 use crate::flow::{FlowKey, FlowLabels};
 use crate::ip::{self, IpCidr};
 use crate::isn::IsnGenerator;
@@ -16,7 +16,7 @@ use crate::{ndp, segment};
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) mac: Mac,
+    pub(crate) station: Station,
     pub(crate) addresses: Vec<IpCidr>,
     has_ipv6: bool,
     gateway: Option<Ipv4Addr>,
@@ -45,7 +45,7 @@ impl Settings {
         let window = u64::from(config.limits.receive_buffer_bytes);
         let shift = (0..WINDOW_SHIFT_MAX).find(|shift| window >> shift <= u64::from(u16::MAX));
         Self {
-            mac: config.mac,
+            station: Station { mac: config.mac, vlan: config.vlan },
             addresses,
             has_ipv6,
             gateway: config.gateway,
@@ -70,7 +70,8 @@ impl Settings {
 
     /// Whether a frame for `mac` is for us: for the port, or for one of our groups.
     pub(crate) fn is_for_us(&self, mac: Mac) -> bool {
-        mac == self.mac || self.has_ipv6 && self.groups().any(|group| ethernet::group(group) == mac)
+        mac == self.station.mac
+            || self.has_ipv6 && self.groups().any(|group| ethernet::group(group) == mac)
     }
 
     /// Whether we are in a group of IPv6: RFC 4291 §2.8.
@@ -234,6 +235,7 @@ mod tests {
             tx_checksum_offload: false,
             placement: superpage::Placement::default(),
             segment_bytes_max: None,
+            vlan: None,
         }
     }
 

@@ -46,6 +46,7 @@ fn stack() -> Stack {
         tx_checksum_offload: false,
         placement: Placement { tier: TierPolicy::BaseOnly, ..Placement::default() },
         segment_bytes_max: None,
+        vlan: None,
     })
     .expect("a small stack fits");
     stack.learn_neighbor(PEER.into(), PEER_MAC);

@@ -36,6 +36,7 @@ fn stack(last: u8) -> Stack {
         tx_checksum_offload: false,
         placement: Placement { tier: TierPolicy::BaseOnly, ..Placement::default() },
         segment_bytes_max: None,
+        vlan: None,
     })
     .expect("a small stack fits")
 }

@@ -125,6 +125,7 @@ impl Server {
             tx_checksum_offload: true,
             placement,
             segment_bytes_max: None,
+            vlan: None,
         };
         let mut stack = Stack::new(config)?;
         stack.learn_neighbor(IpAddr::V4(GATEWAY), GATEWAY_MAC);

@@ -178,6 +178,7 @@ fn stack_config(
         tx_checksum_offload: facts.granted.tx_checksum,
         placement: placement(profile),
         segment_bytes_max: None,
+        vlan: port.vlan,
     }
 }
 

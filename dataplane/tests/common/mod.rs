@@ -69,6 +69,7 @@ fn stack_config(address: Ipv4Addr, mac: u8, steering: Steering) -> StackConfig {
         tx_checksum_offload: false,
         placement: placement(),
         segment_bytes_max: None,
+        vlan: None,
     }
 }
 

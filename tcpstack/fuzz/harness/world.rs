@@ -104,6 +104,7 @@ impl World {
             tx_checksum_offload: false,
             placement: Placement { tier: TierPolicy::BaseOnly, numa_node: None },
             segment_bytes_max: None,
+            vlan: None,
         };
         config.features.syn_cookies = syn_cookies;
         let mut stack = Stack::new(config).expect("a small stack fits");

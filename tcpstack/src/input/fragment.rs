@@ -1,7 +1,7 @@
 //! Fragments arrive, and datagrams whose fragments are all here leave as frames of their own.
 
 use crate::counters::Drop;
-use crate::ethernet::{self, HEADER_BYTES};
+use crate::ethernet::{self, HEADER_BYTES, Station, TAG_BYTES};
 use crate::fragments::{Collected, DATAGRAM_BYTES_MAX, Fragment, Taken};
 use crate::icmp_answer::IcmpError;
 use crate::ip::{self, HOP_LIMIT, protocol};
@@ -52,7 +52,7 @@ impl Stack {
     /// does not fit `into` is dropped.
     pub fn poll_reassembled(&mut self, into: &mut [u8]) -> Option<usize> {
         while let Some((at, datagram)) = self.fragments.complete() {
-            let bytes = emit(&datagram, self.settings.mac, into);
+            let bytes = emit(&datagram, self.settings.station, into);
             self.fragments.free(at);
             if bytes.is_some() {
                 return bytes;
@@ -64,7 +64,7 @@ impl Stack {
 }
 
 /// Writes a datagram as a frame; `None` when there is not enough room.
-fn emit(datagram: &Collected<'_>, own: ethernet::Mac, into: &mut [u8]) -> Option<usize> {
+fn emit(datagram: &Collected<'_>, own: Station, into: &mut [u8]) -> Option<usize> {
     let header = ip::Header {
         source: ip::address(datagram.source),
         destination: ip::address(datagram.destination),
@@ -75,10 +75,10 @@ fn emit(datagram: &Collected<'_>, own: ethernet::Mac, into: &mut [u8]) -> Option
         payload_bytes: datagram.octets.len(),
         part: None,
     };
-    let len = HEADER_BYTES + header.bytes() + datagram.octets.len();
+    let from = Station { mac: datagram.mac, ..own };
+    let len = from.header_bytes() + header.bytes() + datagram.octets.len();
     let frame = into.get_mut(..len)?;
-    ethernet::emit(frame, datagram.mac, own, header.ethernet_payload());
-    let packet = &mut frame[HEADER_BYTES..];
+    let packet = ethernet::emit(frame, from, own.mac, header.ethernet_payload());
     header.emit(packet);
     packet[header.bytes()..].copy_from_slice(datagram.octets);
     Some(len)
@@ -114,4 +114,4 @@ fn quote(first: &Collected<'_>, packet: &mut [u8; QUOTED_BYTES_MAX]) -> usize {
 /// Bytes of a packet that an error quotes at most.
 const QUOTED_BYTES_MAX: usize = 1_280;
 /// Bytes of the largest frame that [`Stack::poll_reassembled`] writes.
-pub const REASSEMBLED_BYTES_MAX: usize = HEADER_BYTES + 40 + DATAGRAM_BYTES_MAX;
+pub const REASSEMBLED_BYTES_MAX: usize = HEADER_BYTES + TAG_BYTES + 40 + DATAGRAM_BYTES_MAX;

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use super::RxFrame;
 use crate::counters::Drop;
-use crate::ethernet::{self, HEADER_BYTES};
+use crate::ethernet;
 use crate::event::Event;
 use crate::fragments::Fragment;
 use crate::icmp_error::quoted_ipv4;
 use crate::icmp_queue::Kind;
 use crate::ip::{self, IpCidr, protocol};
 use crate::segment::{self, Origin, Segment};
+use crate::settings::Settings;
 use crate::stack::Stack;
 use crate::{arp, icmp, ipv4};
 
@@ -22,8 +23,11 @@ impl Stack {
         frame: &RxFrame<'_>,
         at: u16,
     ) -> Result<Option<Segment>, Drop> {
-        let bytes = frame.bytes.get(HEADER_BYTES..).unwrap_or_default();
-        match ethernet::parse(frame.bytes, |mac| self.settings.is_for_us(mac))? {
+        let Settings { station, .. } = &self.settings;
+        let (payload, start) =
+            ethernet::parse(frame.bytes, station.vlan, |mac| self.settings.is_for_us(mac))?;
+        let bytes = &frame.bytes[start..];
+        match payload {
             ethernet::Payload::Arp => self.arp_arrives(now_ns, arp::parse(bytes)?).map(|()| None),
             ethernet::Payload::Ipv4 => self.ipv4_arrives(now_ns, frame, at, bytes),
             ethernet::Payload::Ipv6 => self.ipv6_arrives(now_ns, frame, at, bytes),
@@ -77,7 +81,7 @@ impl Stack {
             local,
             traffic_class: datagram.traffic_class,
             frame: at,
-            start: HEADER_BYTES + datagram.range.start,
+            start: frame.bytes.len() - bytes.len() + datagram.range.start,
             checksum_verified: frame.checksum_verified,
         };
         match datagram.protocol {
@@ -99,7 +103,7 @@ impl Stack {
         let (sender, is_probe) = (message.sender.into(), message.sender.is_unspecified());
         let is_for_us = self.settings.local(message.target.into()).is_some();
         if let Some(local) = self.settings.local(sender) {
-            if message.sender_mac != self.settings.mac {
+            if message.sender_mac != self.settings.station.mac {
                 self.defend(now_ns, local);
             }
             return Err(Drop::ArpSender);

@@ -52,6 +52,7 @@ impl Stack {
         if self.settings.local(source).is_some() {
             return Err(Drop::Ipv6Source);
         }
+        let before = frame.bytes.len() - bytes.len();
         let bytes = &bytes[..header.packet_bytes];
         let inner = ipv6::walk(bytes, &header).map_err(|refusal| {
             if let Some(problem) = refusal.problem {
@@ -96,7 +97,7 @@ impl Stack {
             local,
             traffic_class: header.traffic_class,
             frame: at,
-            start: ethernet::HEADER_BYTES + inner.range.start,
+            start: before + inner.range.start,
             checksum_verified: frame.checksum_verified,
         };
         segment::parse(payload, &origin).map(Some)

@@ -20,7 +20,7 @@ impl Stack {
         let message = ndp::solicitation(received.payload, &carrier(received))?;
         let source = received.header.source;
         let local = self.settings.local(message.target.into()).ok_or(Drop::NdpForeign)?;
-        if received.mac == self.settings.mac {
+        if received.mac == self.settings.station.mac {
             // RFC 4862 §5.4.3: a question of our own that came back is nobody's claim.
             return Err(Drop::NdpForeign);
         }
@@ -57,7 +57,7 @@ impl Stack {
         let message = ndp::advertisement(received.payload, &carrier(received))?;
         let ip = IpAddr::V6(message.target);
         if let Some(local) = self.settings.local(ip) {
-            if received.mac != self.settings.mac && !self.lose(ip, local) {
+            if received.mac != self.settings.station.mac && !self.lose(ip, local) {
                 self.counters.ndp_conflict += 1;
             }
             return Err(Drop::NdpForeign);

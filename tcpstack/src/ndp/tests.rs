@@ -7,8 +7,8 @@ const PEER_MAC: Mac = [2, 0, 0, 0, 0, 2];
 
 /// A frame's destination, its packet's ends, and its message.
 fn sent(message: Outgoing) -> (Mac, Carrier, Vec<u8>) {
-    let mut frame = vec![0xee; message.frame_bytes()];
-    message.emit(&mut frame, OWN_MAC);
+    let mut frame = vec![0xee; 14 + message.packet_bytes()];
+    message.emit(&mut frame, Station { mac: OWN_MAC, vlan: None });
     assert_eq!(frame[6..14], [2, 0, 0, 0, 0, 1, 0x86, 0xdd]);
     let header = ipv6::parse(&frame[14..]).expect("valid");
     let packet = ipv6::walk(&frame[14..], &header).expect("valid");

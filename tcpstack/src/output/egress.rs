@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::FrameSink;
 use crate::arp::{ArpQueue, Outgoing};
 use crate::counters::StackCounters;
-use crate::ethernet::{self, BROADCAST, HEADER_BYTES, Mac};
+use crate::ethernet::{self, BROADCAST, Mac};
 use crate::icmp_queue::Waiting;
 use crate::ip::{self, HOP_LIMIT, protocol};
 use crate::ndp::{self, NdpQueue};
@@ -64,7 +64,7 @@ impl<S: FrameSink> Egress<'_, S> {
         });
         let Sent::Done(_) = sent else { return sent };
         if by_port {
-            self.sink.checksum(HEADER_BYTES, packet.bytes());
+            self.sink.checksum(self.settings.station.header_bytes(), packet.bytes());
         }
         self.counters.tcp_sent += 1;
         self.counters.tcp_reset_sent += u64::from(header.control & control::RST != 0);
@@ -129,10 +129,10 @@ impl<S: FrameSink> Egress<'_, S> {
         let Some((mac, place)) = self.resolve(header, hint) else {
             return Sent::Unresolved;
         };
-        let len = HEADER_BYTES + header.bytes() + header.payload_bytes;
+        let station = self.settings.station;
+        let len = station.header_bytes() + header.bytes() + header.payload_bytes;
         let Some(frame) = self.sink.frame(len) else { return Sent::NoRoom };
-        ethernet::emit(frame, self.settings.mac, mac, header.ethernet_payload());
-        let packet = &mut frame[HEADER_BYTES..];
+        let packet = ethernet::emit(frame, station, mac, header.ethernet_payload());
         header.emit(packet);
         fill(&mut packet[header.bytes()..]);
         self.counters.sent += 1;

@@ -102,15 +102,16 @@ impl Stack {
     }
 
     fn output_arp(&mut self, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        let len = self.settings.station.header_bytes() + arp::MESSAGE_BYTES;
         while let Some(message) = self.arp.front() {
-            let frame = sink.frame(arp::FRAME_BYTES).ok_or(NoRoom)?;
-            message.emit(frame, self.settings.mac);
+            let frame = sink.frame(len).ok_or(NoRoom)?;
+            message.emit(frame, self.settings.station);
             match message {
                 Outgoing::Reply { .. } => self.counters.arp_reply_sent += 1,
                 _ => self.counters.arp_request_sent += 1,
             }
             self.counters.sent += 1;
-            self.counters.sent_frame += arp::FRAME_BYTES as u64;
+            self.counters.sent_frame += len as u64;
             self.arp.pop();
         }
         Ok(())
@@ -118,9 +119,9 @@ impl Stack {
 
     fn output_ndp(&mut self, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
         while let Some(message) = self.ndp.front() {
-            let len = message.frame_bytes();
+            let len = self.settings.station.header_bytes() + message.packet_bytes();
             let frame = sink.frame(len).ok_or(NoRoom)?;
-            message.emit(frame, self.settings.mac);
+            message.emit(frame, self.settings.station);
             match message {
                 ndp::Outgoing::Solicit { .. } | ndp::Outgoing::Probe { .. } => {
                     self.counters.ndp_solicitation_sent += 1;

@@ -238,6 +238,7 @@ pub(crate) fn config() -> StackConfig {
         tx_checksum_offload: false,
         placement: Placement { tier: TierPolicy::BaseOnly, ..Placement::default() },
         segment_bytes_max: None,
+        vlan: None,
     }
 }
 

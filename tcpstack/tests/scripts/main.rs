@@ -146,6 +146,7 @@ topics! {
     tcp_over_ipv6
     time_wait
     unreachable
+    vlan
     windows
 }
 

@@ -60,6 +60,7 @@ impl Setup {
             "address" => self.stack.addresses.push(cidr(value)?),
             "irs" => self.irs = number()?,
             "stranger" => self.stranger = value == "yes",
+            "vlan" => self.stack.vlan = Some(number()? as u16),
             "mtu" => self.stack.mtu = number()? as u16,
             "mss" => self.stack.segment_bytes_max = Some(number()? as u16),
             "gateway" => match value.parse() {
@@ -153,6 +154,7 @@ fn defaults() -> StackConfig {
         tx_checksum_offload: false,
         placement: Placement { tier: TierPolicy::BaseOnly, ..Placement::default() },
         segment_bytes_max: None,
+        vlan: None,
     }
 }
 

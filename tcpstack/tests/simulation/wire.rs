@@ -46,6 +46,7 @@ pub(crate) fn stack(seed: u64, end: End, limits: Limits, timers: Timers) -> Stac
         tx_checksum_offload: false,
         placement: Placement { tier: TierPolicy::BaseOnly, ..Placement::default() },
         segment_bytes_max: None,
+        vlan: None,
     };
     Stack::new(config).expect("a small stack fits")
 }
