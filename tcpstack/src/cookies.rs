@@ -1,7 +1,8 @@
 //! SYN cookies (RFC 4987 §3.6): passive opens that cost nothing until their last ACK.
 //!
 //! The initial sequence number of the SYN-ACK says all that an entry would have held. 29 bits are
-//! a keyed hash of the flow, the peer's initial sequence number and the time in slots of 64 s; the
+//! a keyed hash of the flow, the peer's initial sequence number and the time in slots of 64 s (13 of
+//! them without that number, so that data which overtook the last ACK is not refused); the
 //! other three, masked by the same hash, are the class of the peer's MSS. Window scale, SACK and
 //! ECN have no room there: they travel in the low bits of the timestamp, which the peer echoes; a
 //! peer without timestamps goes without them, as it is with Linux.
@@ -71,7 +72,23 @@ impl Cookies {
         })
     }
 
+    /// Whether a cookie of this flow is acknowledged, though not by the segment that comes first
+    /// after the peer's SYN: that one is still on its way, overtaken.
+    pub(crate) fn is_overtaken(&self, now_ns: u64, key: &FlowKey, iss: SeqNum) -> bool {
+        let newest = slot(now_ns);
+        [Some(newest), newest.checked_sub(1)]
+            .into_iter()
+            .flatten()
+            .any(|slot| (iss.0 ^ self.hash(key, NO_IRS, slot)) & FLOW_MASK == 0)
+    }
+
+    /// What a cookie is before the class of the MSS is put into it. The high bits do not depend on
+    /// the peer's initial sequence number.
     fn mask(&self, key: &FlowKey, irs: SeqNum, slot: u32) -> u32 {
+        self.hash(key, NO_IRS, slot) & FLOW_MASK | self.hash(key, irs, slot) & !FLOW_MASK
+    }
+
+    fn hash(&self, key: &FlowKey, irs: SeqNum, slot: u32) -> u32 {
         self.hasher.hash(Hashed { key: *key, irs, slot, ..superpage::Record::zeroed() }.as_bytes())
             as u32
     }
@@ -136,6 +153,9 @@ const SACK_BIT: u32 = 4;
 const ECN_BIT: u32 = 5;
 const GRANTED_MASK: u32 = 63;
 const DOMAIN: u8 = 0xa3;
+/// The part of a cookie that tells the flow and the time alone.
+const FLOW_MASK: u32 = 0xfff8_0000;
+const NO_IRS: SeqNum = SeqNum(0);
 
 const _: () = assert!(MSS_CLASSES.len() == 1 << 3, "a class takes three bits");
 
@@ -171,6 +191,18 @@ mod tests {
         assert_eq!(cookies.check(0, &flow(1), IRS + 1, iss), None);
         assert_eq!(cookies.check(0, &flow(1), IRS, iss + 8), None);
         assert_eq!(Cookies::new(&[2; 16]).check(0, &flow(1), IRS, iss), None);
+    }
+
+    #[test]
+    fn cookie_acknowledged_by_a_later_segment_is_known_again() {
+        let mut cookies = Cookies::new(&[1; 16]);
+        let iss = cookies.make(0, &flow(1), IRS, 1_460);
+        for seconds in [0, 127] {
+            assert!(cookies.is_overtaken(seconds * SECOND, &flow(1), iss), "{seconds} s");
+        }
+        assert!(!cookies.is_overtaken(128 * SECOND, &flow(1), iss));
+        assert!(!cookies.is_overtaken(0, &flow(2), iss));
+        assert!(!cookies.is_overtaken(0, &flow(1), iss + (1 << 20)));
     }
 
     #[test]

@@ -57,7 +57,11 @@ impl Stack {
                 match self.accept_cookie(now_ns, segment, listener)? {
                     Some(conn) => self.connection_segment(now_ns, conn, segment, octets),
                     None => {
-                        self.answer(refusal);
+                        let (key, iss) = (&segment.key, segment.ack - 1);
+                        let has_octets = segment.len() > 0;
+                        if !(has_octets && self.cookies.is_overtaken(now_ns, key, iss)) {
+                            self.answer(refusal);
+                        }
                         Err(Drop::TcpSynCookie)
                     }
                 }

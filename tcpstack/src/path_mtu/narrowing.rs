@@ -82,12 +82,14 @@ pub(crate) fn on_timeout(tcb: &mut Tcb, context: &mut Context<'_>, backoff: u8) 
         Doubt::Disproved => context.counters.path_mtu_disproved += 1,
         Doubt::Confirmed(_) | Doubt::None => {}
     }
-    let is_full = tcb.snd_nxt.since(tcb.snd_una).min(tcb.snd_len) >= u32::from(tcb.mss);
-    let is_due = backoff + 1 >= BLACK_HOLE_TIMEOUTS;
-    if tcb.state() < State::Established || !is_full || !is_due {
+    // The last segment of a stream need not be full to be too large for its path; but other reasons
+    // for its loss are more likely, so that it takes longer to give them up.
+    let sent = tcb.snd_nxt.since(tcb.snd_una).min(tcb.snd_len).min(tcb.mss.into()) as u16;
+    let patience = if sent < tcb.mss { 2 * BLACK_HOLE_TIMEOUTS } else { BLACK_HOLE_TIMEOUTS };
+    if tcb.state() < State::Established || backoff + 1 < patience {
         return false;
     }
-    if let Some(mtu) = next_guess(!tcb.key.is_ipv6(), full_packet_bytes(tcb)) {
+    if let Some(mtu) = next_guess(!tcb.key.is_ipv6(), sent + overhead(tcb)) {
         context.counters.path_mtu_guessed += 1;
         narrow(tcb, context, mtu, true);
     }

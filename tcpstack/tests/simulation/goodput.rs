@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use tcpstack::{ConnId, Event, FrameSink, Limits, RxFrame, Stack, Timers};
+use tcpstack::{ConnId, Event, Features, FrameSink, Limits, RxFrame, Stack, Timers};
 
 use crate::link::{Frame, Impairment, Link};
 use crate::wire::{self, End};
@@ -119,7 +119,7 @@ struct Transfer {
 
 impl Transfer {
     fn new(seed: u64, end: End) -> Self {
-        let stack = wire::stack(seed, end, LIMITS, Timers::default());
+        let stack = wire::stack(seed, end, LIMITS, Timers::default(), Features::default());
         Self { stack, wheel: BTreeMap::new(), sent: 0, received: 0 }
     }
 

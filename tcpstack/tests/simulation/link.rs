@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 
+use smoltcp::wire::Ipv4Packet;
+
 /// What the wire does to frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Impairment {
@@ -11,6 +13,8 @@ pub(crate) struct Impairment {
     pub(crate) loss_permille: u32,
     /// How often a burst of losses begins, in which most frames are lost.
     pub(crate) burst_permille: u32,
+    /// How often a congested router marks a frame instead of dropping it, if the ends know that.
+    pub(crate) mark_permille: u32,
     pub(crate) duplicate_permille: u32,
     /// How often bits of a frame flip, in a way that no checksum overlooks.
     pub(crate) corrupt_permille: u32,
@@ -23,6 +27,14 @@ pub(crate) struct Impairment {
     pub(crate) queue_frames: usize,
     /// Largest IP packet that passes; 0: all do.
     pub(crate) mtu: usize,
+}
+
+impl Impairment {
+    /// Nothing is lost any more that fits.
+    pub(crate) fn heal(&mut self) {
+        let Self { delay_us, octets_per_ms, queue_frames, mtu, .. } = *self;
+        *self = Self { delay_us, octets_per_ms, queue_frames, mtu, ..Self::default() };
+    }
 }
 
 /// What became of a frame.
@@ -91,6 +103,9 @@ impl Link {
             return Fate::Lost;
         }
         let Some(leaves_ns) = self.queue(now_ns, bytes.len()) else { return Fate::Overflowed };
+        if self.chance(impairment.mark_permille) {
+            mark(&mut bytes);
+        }
         if self.chance(impairment.duplicate_permille) {
             self.schedule(leaves_ns, bytes.clone(), false);
         }
@@ -153,6 +168,17 @@ impl Link {
 
     pub(crate) fn next_ns(&self) -> Option<u64> {
         self.frames.peek().map(|frame| frame.at_ns)
+    }
+}
+
+/// RFC 3168 §5: ECT(0) and ECT(1) become CE.
+fn mark(bytes: &mut [u8]) {
+    let (kind, packet) = bytes.split_at_mut(ETHERNET_BYTES);
+    if kind[12..] == [0x08, 0x00] && packet[1] & 3 != 0 {
+        packet[1] |= 3;
+        Ipv4Packet::new_unchecked(packet).fill_checksum();
+    } else if kind[12..] == [0x86, 0xdd] && packet[1] & 0x30 != 0 {
+        packet[1] |= 0x30;
     }
 }
 

@@ -18,6 +18,7 @@ mod host;
 mod link;
 mod peer;
 mod program;
+mod router;
 mod scenario;
 mod watch;
 mod wire;

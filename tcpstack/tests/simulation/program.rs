@@ -35,6 +35,9 @@ pub(crate) struct Habits {
     pub(crate) has_rude: bool,
     /// Whether there is such a thing as closing one direction only.
     pub(crate) has_half_close: bool,
+    /// Whether a segment that opened a connection may open it again, delayed, after its end: so it
+    /// is with SYN cookies.
+    pub(crate) may_repeat: bool,
     /// Longest time in ms an end reads nothing.
     pub(crate) sleep_max_ms: u64,
     /// Octets written and read at a time, at most.
@@ -119,6 +122,7 @@ impl Applications {
             received: 0,
             connected: false,
             peer_closed: false,
+            is_repeated: false,
             closed: false,
             sleeps_until_ns: 0,
         }
@@ -164,7 +168,9 @@ impl Applications {
                 let peer = Stream { nonce: word(nonce), octets: word(octets) as usize };
                 assert_eq!(peer.nonce, seal(self.run, peer.nonce as u32), "header of {program:?}");
                 assert_ne!((peer.nonce >> 8) as u8, self.host, "a stream of its own: {program:?}");
-                assert!(self.seen.insert(peer.nonce), "a stream of another connection {program:?}");
+                program.is_repeated = !self.seen.insert(peer.nonce);
+                let may_repeat = self.habits.may_repeat;
+                assert!(may_repeat || !program.is_repeated, "of another connection: {program:?}");
                 program.peer = Some(peer);
             }
         }
@@ -182,6 +188,8 @@ pub(crate) struct Program {
     received: usize,
     pub(crate) connected: bool,
     pub(crate) peer_closed: bool,
+    /// The peer's stream has come before: nobody is there any more.
+    is_repeated: bool,
     pub(crate) closed: bool,
     /// It reads nothing until then.
     pub(crate) sleeps_until_ns: u64,
@@ -221,6 +229,7 @@ impl Program {
 
     /// Both ends are known to end in order.
     pub(crate) fn must_finish(&self) -> bool {
-        self.manner.is_polite() && self.peer.is_some_and(|peer| peer.nonce & POLITE != 0)
+        let is_polite = self.manner.is_polite() && !self.is_repeated;
+        is_polite && self.peer.is_some_and(|peer| peer.nonce & POLITE != 0)
     }
 }

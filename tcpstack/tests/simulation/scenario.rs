@@ -1,10 +1,10 @@
 //! What happens in a run. Everything follows from its seed.
 
-use tcpstack::{Limits, Timers};
+use tcpstack::{Ecn, Features, Limits, Stack, SynCookies, Timers};
 
 use crate::link::Impairment;
 use crate::program::Habits;
-use crate::wire::End;
+use crate::wire::{self, End};
 
 /// A run's story.
 #[derive(Clone, Debug)]
@@ -22,9 +22,23 @@ pub(crate) struct Scenario {
     pub(crate) habits: Habits,
     pub(crate) limits: [Limits; 2],
     pub(crate) timers: Timers,
+    pub(crate) features: [Features; 2],
+    pub(crate) narrowing: Option<Narrowing>,
     pub(crate) mishap: Mishap,
+    /// There is not enough of everything for everybody.
+    pub(crate) is_scarce: bool,
     /// Host 1 is smoltcp's.
     pub(crate) has_smoltcp: bool,
+}
+
+/// The path becomes narrower for good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Narrowing {
+    pub(crate) at_ms: u64,
+    /// Largest packets that pass to host 1, and to host 0; 0: all.
+    pub(crate) mtus: [usize; 2],
+    /// Whether the sender of a larger one is told.
+    pub(crate) is_told: bool,
 }
 
 /// The worst that happens.
@@ -63,6 +77,7 @@ impl Scenario {
             octets_max,
             has_rude: random.u8(..3) == 0,
             has_half_close: false,
+            may_repeat: true,
             sleep_max_ms: [0, 200, 3_000][random.usize(..3)],
             portion_max: 1 << random.u32(6..16),
         };
@@ -77,14 +92,26 @@ impl Scenario {
             habits,
             limits: [limits(random, is_scarce), limits(random, is_scarce)],
             timers: timers(mishap),
+            features: features(random),
+            narrowing: narrowing(random, has_smoltcp),
             mishap,
+            is_scarce,
             has_smoltcp,
         }
     }
 
+    /// A stack of ours at `end`.
+    pub(crate) fn stack(&self, end: End) -> Stack {
+        let number = usize::from(end.0);
+        wire::stack(self.seed, end, self.limits[number], self.timers, self.features[number])
+    }
+
     /// Whether every connection between two polite ends must end in order.
     pub(crate) fn is_orderly(&self) -> bool {
-        self.mishap == Mishap::None
+        // With cookies, the peer's next segment opens again what ended before it had read anything.
+        let no_cookies = |features: &Features| features.syn_cookies == SynCookies::Never;
+        let is_final = !self.habits.has_rude || self.features.iter().all(no_cookies);
+        self.mishap == Mishap::None && is_final
     }
 
     /// When everything must have ended, in virtual time.
@@ -119,6 +146,7 @@ fn links(random: &mut fastrand::Rng) -> [Impairment; 2] {
         jitter_us: [0, 0, 100, 3_000, 30_000][random.usize(..5)],
         loss_permille: often(random, 200),
         burst_permille: often(random, 20),
+        mark_permille: often(random, 100),
         duplicate_permille: often(random, 100),
         corrupt_permille: often(random, 50),
         reorder_permille: often(random, 150),
@@ -164,10 +192,36 @@ fn limits(random: &mut fastrand::Rng, is_scarce: bool) -> Limits {
     if is_scarce {
         // Enough for one connection to get on.
         let chunks = random.u32(2 * 65_536..4 * 65_536) / chunk_bytes;
-        Limits { flights: random.u32(2..10), chunks, ..limits }
+        Limits {
+            syn_entries: random.u32(1..10),
+            time_wait_entries: random.u32(..10),
+            flights: random.u32(2..10),
+            chunks,
+            ..limits
+        }
     } else {
         limits
     }
+}
+
+fn features(random: &mut fastrand::Rng) -> [Features; 2] {
+    let mut both = [Features::default(); 2];
+    for features in &mut both {
+        let cookies = [SynCookies::WhenFull, SynCookies::Always, SynCookies::Never];
+        features.syn_cookies = cookies[random.usize(..8).min(2)];
+        features.ecn = [Ecn::Off, Ecn::Accept, Ecn::Request][random.usize(..3)];
+    }
+    both
+}
+
+fn narrowing(random: &mut fastrand::Rng, has_smoltcp: bool) -> Option<Narrowing> {
+    if random.u8(..4) != 0 {
+        return None;
+    }
+    let mtu = [576, 1_280, 1_400, 1_492][random.usize(..4)];
+    // smoltcp takes no notice of its path.
+    let back = if has_smoltcp || random.bool() { 0 } else { mtu };
+    Some(Narrowing { at_ms: random.u64(..30_000), mtus: [mtu, back], is_told: random.bool() })
 }
 
 fn timers(mishap: Mishap) -> Timers {

@@ -12,10 +12,12 @@ use crate::link::ETHERNET_BYTES;
 use crate::wire::MTU;
 
 /// The flows of one host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch {
     /// By local and remote end.
     flows: HashMap<(SocketAddr, SocketAddr), Flow>,
+    /// Whether what opened a connection may open it again: so it is with SYN cookies.
+    may_repeat: bool,
 }
 
 /// One address pair, through all its connections.
@@ -62,6 +64,15 @@ struct Connection {
 }
 
 impl Watch {
+    pub(crate) fn new(may_repeat: bool) -> Self {
+        Self { flows: HashMap::new(), may_repeat }
+    }
+
+    /// A watch of the same kind that has seen nothing yet.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::new(self.may_repeat)
+    }
+
     /// A frame that is given to the host.
     pub(crate) fn arrives(&mut self, bytes: &[u8]) {
         let Some(segment) = segment(bytes) else { return };
@@ -114,7 +125,14 @@ impl Watch {
         let is_other = |connection: &Connection| {
             distance(connection.iss, segment.seq) > distance(connection.iss, connection.snd_max)
         };
-        if flow.connection.as_ref().is_none_or(is_other) {
+        let is_repeated = |connection: &Connection| {
+            let is_first = segment.seq == connection.iss.wrapping_add(1);
+            let is_back = later(segment.ack, connection.ack) != segment.ack;
+            let is_beyond = |fin: u32| distance(fin, segment.end()).wrapping_sub(2) < HALF;
+            self.may_repeat && is_first && (is_back || connection.fin.is_some_and(is_beyond))
+        };
+        let connection = flow.connection.as_ref();
+        if connection.is_none_or(|connection| is_other(connection) || is_repeated(connection)) {
             flow.begin(segment.seq, segment.ack);
         }
         let connection = flow.connection.as_mut().unwrap_or_else(|| {

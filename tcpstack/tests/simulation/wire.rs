@@ -30,7 +30,13 @@ impl End {
 }
 
 /// A stack of ours at `end`.
-pub(crate) fn stack(seed: u64, end: End, limits: Limits, timers: Timers) -> Stack {
+pub(crate) fn stack(
+    seed: u64,
+    end: End,
+    limits: Limits,
+    timers: Timers,
+    features: Features,
+) -> Stack {
     let config = StackConfig {
         mac: end.mac(),
         mtu: MTU,
@@ -40,7 +46,7 @@ pub(crate) fn stack(seed: u64, end: End, limits: Limits, timers: Timers) -> Stac
         listeners: vec![PORT],
         limits,
         timers,
-        features: Features::default(),
+        features,
         secret: [seed as u8 ^ end.0; 16],
         steering: Steering::single(),
         tx_checksum_offload: false,

@@ -2,12 +2,13 @@
 
 use crate::frame::describe;
 use crate::host::Host;
-use crate::link::{Frame, Impairment, Link};
+use crate::link::{ETHERNET_BYTES, Frame, Link};
 use crate::peer::Peer;
+use crate::router::too_big;
 use crate::scenario::{Mishap, Scenario};
 use crate::watch::Watch;
-use crate::wire::{self, End};
-use tcpstack::CloseReason;
+use crate::wire::End;
+use tcpstack::{CloseReason, SynCookies};
 
 /// A host of either make.
 enum Node {
@@ -70,8 +71,10 @@ impl World {
             }
             if self.scenario.is_orderly() {
                 for (reason, program) in node.ended() {
-                    // smoltcp stays in TIME-WAIT for ten seconds; our last FIN may be sent later.
-                    let is_late = self.scenario.has_smoltcp && program.has_sent_all();
+                    // smoltcp stays in TIME-WAIT for ten seconds, and where there is little room
+                    // it may be shorter; our last FIN may be sent later.
+                    let is_short = self.scenario.has_smoltcp || self.scenario.is_scarce;
+                    let is_late = is_short && program.has_sent_all();
                     let is_ok =
                         (*reason == CloseReason::Finished || is_late) && program.has_received_all();
                     assert!(is_ok || !program.must_finish(), "{number}: {reason:?} {program:?}");
@@ -98,11 +101,7 @@ impl World {
             let incoming = &mut self.links[1 - end];
             let frames: Vec<Frame> = std::iter::from_fn(|| incoming.receive(now_ns)).collect();
             for bytes in self.nodes[end].turn(now_ns, frames) {
-                let line = self.is_traced.then(|| describe(&bytes));
-                let fate = self.links[end].send(now_ns, bytes);
-                if let Some(line) = line {
-                    println!("{:12} {end} {line} {fate:?}", now_ns / 1_000);
-                }
+                self.transmit(end, bytes);
             }
         }
         let connect = (self.left > 0).then_some(self.next_connect_ns);
@@ -110,6 +109,23 @@ impl World {
         let nodes = self.nodes.iter().map(Node::next_ns);
         let links = self.links.iter().map(Link::next_ns);
         nodes.chain(links).chain([connect, mishap]).flatten().min()
+    }
+
+    /// A host sends a frame.
+    fn transmit(&mut self, end: usize, bytes: Vec<u8>) {
+        let now_ns = self.now_ns;
+        let line = self.is_traced.then(|| describe(&bytes));
+        let mtu = self.links[end].impairment.mtu;
+        let is_told = self.scenario.narrowing.is_some_and(|narrowing| narrowing.is_told);
+        let is_too_big = mtu > 0 && bytes.len() > mtu + ETHERNET_BYTES;
+        let report = (is_told && is_too_big).then(|| too_big(&bytes, mtu));
+        let fate = self.links[end].send(now_ns, bytes);
+        if let Some(line) = line {
+            println!("{:12} {end} {line} {fate:?}", now_ns / 1_000);
+        }
+        if let Some(report) = report {
+            self.links[1 - end].send(now_ns, report);
+        }
     }
 
     /// What befalls the wire and the hosts with time.
@@ -122,13 +138,15 @@ impl World {
                 }
             }
         }
+        if let Some(narrowing) = self.scenario.narrowing.filter(|it| now_ms >= it.at_ms) {
+            for (link, mtu) in self.links.iter_mut().zip(narrowing.mtus) {
+                link.impairment.mtu = mtu;
+            }
+        }
         if now_ms >= self.scenario.heals_ms && !self.has_healed {
             self.has_healed = true;
             for link in &mut self.links {
-                let Impairment { delay_us, octets_per_ms, queue_frames, .. } = link.impairment;
-                let good =
-                    Impairment { delay_us, octets_per_ms, queue_frames, ..Impairment::default() };
-                link.impairment = good;
+                link.impairment.heal();
             }
         }
         if self.mishap.at_ns().is_some_and(|at_ns| at_ns <= self.now_ns) {
@@ -173,20 +191,22 @@ impl Mishap {
 
 impl Node {
     fn new(scenario: &Scenario, end: End) -> Self {
-        let Scenario { seed, mut habits, limits, timers, .. } = *scenario;
+        let Scenario { seed, mut habits, .. } = *scenario;
         if scenario.has_smoltcp && end == End(1) {
             habits.has_half_close = true;
             return Node::Smoltcp(Box::new(Peer::new(end, seed, habits)));
         }
-        let stack = wire::stack(seed, end, limits[usize::from(end.0)], timers);
-        Node::Ours { host: Box::new(Host::new(stack, end, seed, habits)), watch: Watch::default() }
+        let features = scenario.features[usize::from(end.0)];
+        habits.may_repeat = features.syn_cookies != SynCookies::Never;
+        let watch = Watch::new(habits.may_repeat);
+        let stack = scenario.stack(end);
+        Node::Ours { host: Box::new(Host::new(stack, end, seed, habits)), watch }
     }
 
     fn restart(&mut self, scenario: &Scenario, end: End) {
         let Node::Ours { host, watch } = self else { return };
-        let limits = scenario.limits[usize::from(end.0)];
-        host.restart(wire::stack(scenario.seed, end, limits, scenario.timers));
-        *watch = Watch::default();
+        host.restart(scenario.stack(end));
+        *watch = watch.renewed();
     }
 
     fn connect(&mut self, now_ns: u64) -> bool {
