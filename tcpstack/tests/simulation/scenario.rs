@@ -79,7 +79,7 @@ impl Scenario {
             has_half_close: false,
             may_repeat: true,
             sleep_max_ms: [0, 200, 3_000][random.usize(..3)],
-            portion_max: 1 << random.u32(6..16),
+            portion_max: 1 << random.u32(if is_large { 10 } else { 6 }..16),
         };
         let is_scarce = random.u8(..4) == 0;
         Self {

@@ -131,13 +131,21 @@ impl Watch {
             let is_beyond = |fin: u32| distance(fin, segment.end()).wrapping_sub(2) < HALF;
             self.may_repeat && is_first && (is_back || connection.fin.is_some_and(is_beyond))
         };
-        let connection = flow.connection.as_ref();
-        if connection.is_none_or(|connection| is_other(connection) || is_repeated(connection)) {
+        let old = flow.connection;
+        if old.as_ref().is_none_or(|old| is_other(old) || is_repeated(old)) {
             flow.begin(segment.seq, segment.ack);
+            if let (Some(new), Some(old)) = (&mut flow.connection, old)
+                && new.iss == old.iss
+            {
+                // What came before opens it again.
+                (new.rcv_max, new.edge) = (old.rcv_max, old.edge);
+            }
         }
-        let connection = flow.connection.as_mut().unwrap_or_else(|| {
-            panic!("neither a handshake of ours nor the numbers of one: {segment:?}")
-        });
+        let Some(connection) = flow.connection.as_mut() else {
+            // After a restart with the same secret, cookies of before are good.
+            assert!(self.may_repeat, "neither a handshake nor the numbers of one: {segment:?}");
+            return;
+        };
         connection.check_sent(&segment);
         connection.check_acknowledged(&segment);
     }

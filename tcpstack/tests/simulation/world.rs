@@ -65,11 +65,16 @@ impl World {
             assert!(is_over, "stuck at {} s: {}", self.now_ns / 1_000_000_000, self.left_open());
         }
         assert!(self.is_through(), "nobody will ever move again: {}", self.left_open());
+        // Where chunks are short, they are taken back from whoever does not move.
+        let has_stalled = self.nodes.iter().any(|node| match node {
+            Node::Ours { host, .. } => host.stack.counters().tcp_stalled > 0,
+            Node::Smoltcp(_) | Node::Gone => false,
+        });
         for (number, node) in self.nodes.iter().enumerate() {
             if let Node::Ours { host, .. } = node {
                 host.check_rest();
             }
-            if self.scenario.is_orderly() {
+            if self.scenario.is_orderly() && !has_stalled {
                 for (reason, program) in node.ended() {
                     // smoltcp stays in TIME-WAIT for ten seconds, and where there is little room
                     // it may be shorter; our last FIN may be sent later.
