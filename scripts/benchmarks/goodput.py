@@ -136,6 +136,7 @@ class Ours:
         stack.callback(self.appliance.remove)
         prepare_kernel(self.client, "client")
         self.processes = [self.appliance.dataplane(), self.appliance.control.pid]
+        rig.prefer(self.processes[0])
 
     def stack(self):
         """What the appliance's TCP counted: retransmissions, time-outs, recoveries and their like."""
@@ -191,8 +192,10 @@ class Kernel:
         command += [f"--{key.replace('_', '-')}={value}" for key, value in values.items()]
         with inside(namespace):
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=self._reports, text=True)
+                command, stdin=subprocess.DEVNULL, stdout=self._reports, text=True,
+                start_new_session=True)
         stack.callback(end, process)
+        rig.prefer(process.pid)
         wait_until("the bridge", lambda: self._lines() or process.poll() is not None)
         if process.poll() is not None:
             raise AssertionError(f"the bridge ended with {process.returncode}")
