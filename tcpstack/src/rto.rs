@@ -10,9 +10,13 @@ pub(crate) fn rto_ns(estimate: RttEstimate, timers: &Timers, backoff: u8) -> u64
         // RFC 6298 §2, (2.1).
         u64::from(timers.rto_initial_ms) * 1_000
     } else {
-        // RFC 6298 §2, (2.3): SRTT + max(G, K × RTTVAR); (2.4): not less than the minimum.
-        let variation = (VARIATIONS * u64::from(rttvar_us)).max(CLOCK_GRANULARITY_US);
-        (u64::from(srtt_us) + variation).max(u64::from(timers.rto_min_ms) * 1_000)
+        // RFC 6298 §2, (2.3): SRTT + max(G, K × RTTVAR); (2.4): not less than the minimum. A path
+        // as long as the minimum would be left without any margin while its RTTVAR is small, for a
+        // queue or a delayed acknowledgment: so half of SRTT is added at least, up to the minimum.
+        let min_us = u64::from(timers.rto_min_ms) * 1_000;
+        let margin_us = min_us.min(u64::from(srtt_us) / 2).max(CLOCK_GRANULARITY_US);
+        let variation_us = (VARIATIONS * u64::from(rttvar_us)).max(margin_us);
+        (u64::from(srtt_us) + variation_us).max(min_us)
     };
     // RFC 6298 §5, (5.5): back off; §2, (2.5): the upper bound.
     let backed_off = base_us << backoff.min(BACKOFF_MAX);
@@ -43,7 +47,7 @@ mod tests {
             (none, 3, 8_000),
             (lan, 0, 200), // (2.4)
             (lan, 2, 800),
-            (steady, 0, 251),       // G
+            (steady, 0, 375),       // half of SRTT
             (satellite, 0, 1_000),  // SRTT + 4 RTTVAR
             (satellite, 9, 60_000), // (2.5)
             (satellite, 255, 60_000),
