@@ -375,6 +375,10 @@ pub(crate) fn on_congestion_experienced(
 
 /// Sets the timer anew after an acknowledgment.
 fn rearm(tcb: &Tcb, board: &mut Scoreboard<'_>, settings: &Settings, now_ns: u64, news: &News) {
+    let says_nothing = (news.acked, news.delivered.octets, news.lost) == (0, 0, 0);
+    if says_nothing && board.flight.due_ns != 0 {
+        return;
+    }
     let rto_ns = settings.rto_ns(tcb, board.flight.backoff);
     let retransmit_ns = if news.acked > 0 {
         // RFC 6298 §5, (5.3).
@@ -402,15 +406,17 @@ fn arm_tail(tcb: &Tcb, board: &mut Scoreboard<'_>, now_ns: u64, retransmit_ns: u
     board.flight.arm(Timer::Tail, (now_ns + tail_ns(tcb)).min(retransmit_ns));
 }
 
-/// Sets the timer after something was sent.
+/// Sets the timer after something was sent from `seq` on, perhaps for the first time.
 pub(crate) fn arm_after_sending(
     tcb: &Tcb,
     board: &mut Scoreboard<'_>,
     settings: &Settings,
     now_ns: u64,
-    is_new: bool,
+    (seq, is_new): (SeqNum, bool),
 ) {
-    let is_off = board.flight.due_ns == 0 || board.flight.timer() == Timer::Persist;
+    // What the time-out waits for was sent again: it waits for that.
+    let is_first = !is_new && seq == tcb.snd_una && board.flight.timer() == Timer::Retransmit;
+    let is_off = board.flight.due_ns == 0 || board.flight.timer() == Timer::Persist || is_first;
     if !is_off && (!is_new || board.flight.timer() == Timer::Reordering) {
         return;
     }

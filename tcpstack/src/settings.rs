@@ -210,9 +210,14 @@ pub(crate) fn default_mss(key: &FlowKey) -> u16 {
 const MSS_MIN: u16 = 88;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::steering::Steering;
+
+    /// Settings of a stack with buffers of this size.
+    pub(crate) fn settings_with_buffer(receive_buffer_bytes: u32) -> Settings {
+        made(&settings(receive_buffer_bytes))
+    }
 
     fn settings(receive_buffer_bytes: u32) -> StackConfig {
         StackConfig {

@@ -94,9 +94,11 @@ pub(crate) fn syn_ack(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> 
     }
 }
 
-/// What a SYN-ACK can offer: its window field is never scaled (RFC 7323 §2.2).
+/// What a SYN-ACK can offer: its window field is never scaled (RFC 7323 §2.2). But those that
+/// follow are, and must be able to say the same.
 pub(crate) fn syn_window(settings: &Settings) -> u32 {
-    settings.limits.receive_buffer_bytes.min(u32::from(u16::MAX))
+    let window = settings.limits.receive_buffer_bytes.min(u32::from(u16::MAX));
+    window >> settings.window_shift << settings.window_shift
 }
 
 fn acknowledge(entry: &SynEntry, settings: &Settings, now_stamp: u32) -> Header {

@@ -244,7 +244,7 @@ impl<S: FrameSink> Transmit<'_, S> {
         }
         let (octets, stamp) = (end.since(piece.seq), settings.timestamp(now_ns));
         board.flight.congestion.on_sent(octets, !is_new, stamp);
-        recovery::arm_after_sending(tcb, &mut board, settings, now_ns, is_new);
+        recovery::arm_after_sending(tcb, &mut board, settings, now_ns, (piece.seq, is_new));
     }
 
     fn acknowledge(&mut self, tcb: &mut Tcb) -> Visit {

@@ -137,6 +137,7 @@ topics! {
     ipv6
     keep_alive
     link
+    loss
     mtu
     ndp
     options

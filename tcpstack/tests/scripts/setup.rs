@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    CloseReason, ConnId, ConnectError, Ecn, Event, Features, IpCidr, Limits, Stack, StackConfig,
-    State, Steering, SynCookies, Timers,
+    CloseReason, CongestionControl, ConnId, ConnectError, Ecn, Event, Features, IpCidr, Limits,
+    Stack, StackConfig, State, Steering, SynCookies, Timers,
 };
 
 use crate::script::{Host, Link, Mac, Told};
@@ -76,6 +76,14 @@ impl Setup {
             }
             "syn-cookies" => self.stack.features.syn_cookies = cookies(value)?,
             "ecn" => self.stack.features.ecn = ecn(value)?,
+            "congestion-control" => {
+                self.stack.features.congestion_control = match value {
+                    "cubic" => CongestionControl::Cubic,
+                    "newreno" => CongestionControl::NewReno,
+                    _ => return Err(expected("cubic or newreno", value)),
+                };
+            }
+            "sent-ranges" => self.stack.limits.sent_ranges = number()?,
             "connections" => *connections = number()?,
             "syn-entries" => *syn_entries = number()?,
             "time-wait-entries" => *time_wait_entries = number()?,
