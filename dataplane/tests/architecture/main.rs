@@ -6,6 +6,7 @@
 //! | `sizes` | files of at most 600 lines, functions of at most 70 |
 //! | `unsafety` | `unsafe` in four crates only, each use with its proof |
 //! | `words` | nothing left unfinished, no test switched off |
+//! | `citations` | RFCs are cited in one searchable form |
 //! | `readme` | the README repeats the code exactly, and its links lead somewhere |
 //! | `tree` | the walk over the sources, and what may stand at the top level |
 //!
@@ -13,6 +14,7 @@
 //! that breaks the rule and sees it reported.
 #![forbid(unsafe_code)]
 
+mod citations;
 mod edges;
 mod readme;
 mod sizes;
