@@ -198,6 +198,12 @@ profile_get() {
     ' "$1"
 }
 
+# profile_address FILE 4|6: the port's first address of that family with its prefix, if it has one.
+profile_address() {
+    profile_get "$1" port addresses | tr -d ' ' | tr ',' '\n' |
+        awk -v wanted="$2" '(/:/ ? 6 : 4) == wanted { print; exit }'
+}
+
 # core_list N: the first N cores, as a profile writes them.
 core_list() {
     local cores
@@ -279,20 +285,29 @@ free_metrics_port() {
 }
 
 # The namespace, if the profile has one, and the tap, if its port is one. The kernel's side gets the
-# address that follows the appliance's first; the interface outlives the process that opens it.
+# addresses that follow the appliance's first of each family; the interface outlives the process that opens it.
 instance_network() {
-    local name=$1 address prefix
+    local name=$1 ipv4 ipv6
     [[ $(profile_get "$2" port netns) ]] || return 0
-    address=$(profile_get "$2" port addresses)
-    address=${address%%,*}
-    prefix=${address#*/} address=${address%/*}
     ip netns add "trunkline-$name"
     ip -n "trunkline-$name" link set lo up
-    ip netns exec "trunkline-$name" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+    ipv4=$(profile_address "$2" 4) ipv6=$(profile_address "$2" 6)
+    [[ $ipv6 ]] || ip netns exec "trunkline-$name" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
     [[ $(profile_get "$2" port device) == net_tap* ]] || return 0
     ip -n "trunkline-$name" tuntap add dev "tl-$name" mode tap multi_queue
-    ip -n "trunkline-$name" addr add "${address%.*}.$((${address##*.} + 1))/$prefix" dev "tl-$name"
+    [[ -z $ipv4 ]] || ip -n "trunkline-$name" addr add "$(next_address "$ipv4")" dev "tl-$name"
+    # Nobody else is on this link who could have it.
+    [[ -z $ipv6 ]] || ip -n "trunkline-$name" addr add "$(next_address "$ipv6")" dev "tl-$name" nodad
     ip -n "trunkline-$name" link set "tl-$name" up
+}
+
+# next_address ADDRESS/PREFIX: the one that follows it, if its last part has room for that.
+next_address() {
+    local address=${1%/*} prefix=${1#*/}
+    case $address in
+        *:*) printf '%s:%x/%s' "${address%:*}" $((16#${address##*:} + 1)) "$prefix" ;;
+        *) printf '%s.%d/%s' "${address%.*}" $((${address##*.} + 1)) "$prefix" ;;
+    esac
 }
 
 # Adds what this instance needs to the kernel's pool and writes down how much that was.

@@ -17,7 +17,7 @@ from appliance import Appliance, StandIn, remove_all
 from machine import cleaned_up, leftovers, unowned_hugepages
 
 #: The scripts' own tests start instances by themselves, so once is enough.
-MODULES = ["test_sockets", "test_mosquitto", "test_paho", "test_mqtt", "test_metrics",
+MODULES = ["test_sockets", "test_ipv6", "test_mosquitto", "test_paho", "test_mqtt", "test_metrics",
            "test_look", "test_impaired", "test_lifecycle"]
 MODULES_ONCE = ["test_scripts"]
 

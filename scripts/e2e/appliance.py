@@ -12,6 +12,7 @@ from machine import ROOT, TARGET, Instance, inside, run
 
 #: The other end of the tap, and this end.
 ADDRESS, CLIENT_ADDRESS = "10.77.0.1", "10.77.0.2"
+ADDRESS_IPV6, CLIENT_ADDRESS_IPV6 = "fd54:4c::1", "fd54:4c::2"
 MQTT, ECHO, DISCARD, CHARGEN, ECHO_ONCE = 1883, 7, 9, 19, 1007
 
 

@@ -129,6 +129,7 @@ fn open(eal: &Eal, mempool: &Mempool, device: &str) -> Result<Port> {
         tx_slots: RING_SLOTS,
         mtu: 1_500,
         promiscuous: true,
+        all_groups: true,
         rss_key: None,
         want: Offloads::default(),
     };

@@ -50,6 +50,9 @@ pub struct PortConfig {
     pub mtu: u16,
     /// Also receive frames for other MAC addresses.
     pub promiscuous: bool,
+    /// Take frames for all multicast addresses: neighbour discovery of IPv6 needs those of a few
+    /// groups, and the stack picks them out.
+    pub all_groups: bool,
     /// Key of the RSS hash; `None` leaves the driver's own.
     pub rss_key: Option<[u8; 40]>,
     /// Offloads to use if the port has them.

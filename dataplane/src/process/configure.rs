@@ -58,6 +58,7 @@ pub(super) fn port_config(profile: &Profile) -> PortConfig {
         tx_slots: port.tx_slots,
         mtu: port.mtu,
         promiscuous: port.promiscuous,
+        all_groups: port.addresses.iter().any(|own| own.address.is_ipv6()),
         rss_key: Some(tcpstack::MICROSOFT_KEY),
         want: Offloads {
             rx_checksum: port.rx_checksum && may_offload,

@@ -279,6 +279,12 @@ fn configure(device: &Device, setup: &mut Setup, pool: &Pool) -> Result<(), Port
         let advice = "Fewer tx_slots may help.";
         device.check(code, || format!("TX queue {queue} of {slots} slots"), advice)?;
     }
+    if setup.all_groups {
+        // SAFETY: the port is configured.
+        let code = unsafe { sys::rte_eth_allmulticast_enable(id) };
+        let advice = "Use promiscuous = true, or no IPv6 addresses.";
+        device.check(code, || "receiving multicast frames".into(), advice)?;
+    }
     if setup.promiscuous {
         // SAFETY: the port is configured.
         let code = unsafe { sys::rte_eth_promiscuous_enable(id) };

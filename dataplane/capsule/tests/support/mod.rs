@@ -37,6 +37,7 @@ pub(crate) fn wishes(device: &str, queues: u16) -> PortConfig {
         tx_slots: 256,
         mtu: 1_500,
         promiscuous: false,
+        all_groups: false,
         rss_key: None,
         want: Offloads { rx_checksum: true, tx_checksum: true, rss: true },
     }
