@@ -47,7 +47,7 @@
 //! | what | where |
 //! |---|---|
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
-//! | wire formats, on smoltcp's | `ethernet`, `arp`, `ip`, `ipv4`, `ipv6`, `icmp`, `icmpv6`, `ndp`, `icmp_error` (received), `icmp_answer` (sent), `segment`, `options`, `checksum`; `fragments` until they are whole |
+//! | wire formats, on smoltcp's | `ethernet`, `arp`, `acd`, `ip`, `ipv4`, `ipv6`, `icmp`, `icmpv6`, `ndp`, `icmp_error` (received), `icmp_answer` (sent), `segment`, `options`, `checksum`; `fragments` until they are whole |
 //! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `dad` (own addresses), `path_mtu`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `scoreboard` (what became of what was sent), `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
@@ -69,6 +69,7 @@
 //! | section | file | test |
 //! |---|---|---|
 //! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `scripts/link` |
+//! | 894 Ethernet; IEEE 802.1Q tags | `ethernet` | itself, `scripts/vlan` |
 //! | 5227 §2.3 announcements, §2.4 (c) defence; no probes (§2.1), reason in the file | `acd` | itself, `scripts/arp` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
 //! | 791 §3.2, 1122 §3.3.2, 8200 §4.5, 1858, 3128, 5722, 6864, 7112 fragments | `fragments`, `input/fragment` | itself, `scripts/fragments`, large_echo |
@@ -113,7 +114,8 @@
 //!
 //! Attacks and what answers them: [`attacks`].
 //!
-//! Not done, with reasons: Source routes are dropped and counted. Router advertisements and
+//! Not done, with reasons: Addresses are fixed at the start: adding and removing them while
+//! connections use their numbers is not there yet. Source routes are dropped and counted. Router advertisements and
 //! redirects (4861 §6, §8) are too, and no group is reported (3810): a server's addresses and routes
 //! are its operator's, and on a link that everybody can write to, they stay so. No larger segments
 //! than an estimate of the path allows are tried while it is
