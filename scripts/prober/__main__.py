@@ -30,12 +30,14 @@ def main():
     parser.add_argument("--jobs", type=int, default=48, help="checks at the same time")
     parser.add_argument("--list", action="store_true", help="name the checks and end")
     parser.add_argument("--json", type=pathlib.Path, help="write the verdicts there")
+    parser.add_argument("--family", type=int, choices=(4, 6), help="only checks over IPv4 or IPv6")
     parser.add_argument("--times", action="store_true", help="show the slowest checks")
     parser.add_argument("checks", nargs="*", metavar="CHECK")
     options = parser.parse_args()
     checks.load()
     chosen = [one for one in CHECKS
-              if not options.checks or any(word in one.name for word in options.checks)]
+              if options.family in (None, one.family)
+              and (not options.checks or any(word in one.name for word in options.checks))]
     if options.list:
         for one in chosen:
             print(f"{one.name:60} {one.section}")

@@ -317,7 +317,7 @@ def describe(frame):
         length = len(frame.data)
         return line + (
             f"TCP {frame.source_port}→{frame.port} [{frame.flags}] seq {frame.seq} ack {frame.ack} "
-            f"win {frame.window} len {length} {frame.options or ''} "
+            f"win {frame.window} len {length} {frame.body.get('options') or ''} "
             f"{frame.data[:16]!r}{'…' if length > 16 else ''}" + (f" tos {frame.tos}" * bool(frame.tos)))
     if frame.kind.startswith("icmp"):
         return line + (f"{frame.kind} type {frame.type} code {frame.code} rest {frame.rest:#x} "

@@ -179,11 +179,12 @@ def flood_of_neighbours_does_no_harm(host):
     host.alive()
 
 
-@check("RFC 1122 §2.3.2 (cache flooding)", alone=True)
+@check("RFC 1122 §2.3.2 (cache flooding)", alone=True,
+       linux="Linux has room for 1024 neighbours, and the check before took it")
 def flood_of_unreachable_strangers_does_no_harm(host):
     """Pings from a hundred addresses where nobody is, then one from somebody new."""
     for number in range(100):
-        source = bytes([10, 77, 210 + number // 250, 1 + number % 250])
+        source = bytes([10, 77, 210, 1 + number])
         host.ping(source=source)
     host.wait_all(0.3)
     host.alive()

@@ -9,10 +9,10 @@ from registry import BOTH, check
 
 
 def spoofed(host, number):
-    """An address of the network where nobody is, or nobody answers."""
+    """An address of the network where nobody is. Few, since Linux has room for 1024 neighbours."""
     if host.family == 4:
-        return bytes([10, 77, 100 + number // 250 % 100, 1 + number % 250])
-    return wire.address("fd77::f00d:0")[:14] + struct.pack("!H", number % 65536)
+        return bytes([10, 77, 210, 1 + number % 150])
+    return wire.address("fd77::f00d:0")[:14] + struct.pack("!H", number % 150)
 
 
 def flood(host, count, flags=2, port=7, **odd):

@@ -71,6 +71,18 @@ def syn_is_challenged_wherever_it_is(host, offset):
     client.alive()
 
 
+@cases("RFC 5961 §4.2", ("none", None), ("old", 5), families=BOTH)
+def syn_is_challenged_whatever_its_timestamp(host, value):
+    """A peer that lost its memory has a new clock, or no timestamps any more."""
+    client = host.tcp().connect(stamps=True)
+    client.echo()
+    client.drain(0.1)
+    option = b"" if value is None else wire.timestamp_option(value, 0)
+    client.send("S", seq=client.snd + 7000, options=option)
+    client.reply("A", 0.6, seq=client.rcv, ack=client.snd, size=0)
+    client.alive()
+
+
 @cases("RFC 5961 §4.2", ("at_next", 0), ("at_initial", None))
 def syn_ack_is_challenged(host, offset):
     """A SYN-ACK for an established connection too."""

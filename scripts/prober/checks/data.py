@@ -72,6 +72,17 @@ def out_of_order_segment_is_acknowledged_at_once(host):
     client.snd = begin + 10
 
 
+@check("RFC 5681 §4.2, RFC 9293 §3.8.6.3", BOTH)
+def every_out_of_order_segment_is_acknowledged(host):
+    """Five segments behind a gap get five duplicate ACKs: the peer counts them."""
+    client = host.tcp().connect(window=0)
+    begin = client.snd
+    for at in range(1, 6):
+        client.send("PA", b"d" * 100, seq=begin + at * 100)
+    got = [frame for frame in client.collect(0.3) if frame.ack == begin % wire.MODULUS]
+    need(len(got) >= 5, f"{len(got)} duplicate ACKs for 5 segments")
+
+
 @check("RFC 9293 §3.10.7.4, step 1", BOTH)
 def duplicate_is_acknowledged_and_not_delivered(host):
     """What was received already is answered by an ACK and dropped."""
@@ -267,6 +278,17 @@ def every_second_full_segment_is_acknowledged(host):
     acks = {frame.ack for frame in frames}
     need(len(acks) >= 5, f"{len(acks)} different ACKs for 12 segments")
     need((client.snd % wire.MODULUS) in acks or len(acks) > 5, "the last ones were not acknowledged")
+
+
+@check("RFC 9293 §3.8.6.3, SHLD-18", BOTH)
+def burst_is_acknowledged_by_pairs(host):
+    """Ten full segments back to back get at least five different ACKs."""
+    client = host.tcp().connect(window=0)
+    for _ in range(10):
+        client.send("PA", b"b" * client.mss)
+    acks = {frame.ack for frame in client.collect(0.3)}
+    need(len(acks) >= 5, f"{len(acks)} different ACKs for 10 segments")
+    need(client.snd in acks, "the last one was not acknowledged")
 
 
 @check("RFC 9293 §3.8.6.3")
