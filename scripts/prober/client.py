@@ -87,7 +87,12 @@ class Client:
         if window is not None:
             self.window = window
         self.syn(**options)
-        segment = self.take_syn_ack()
+        try:
+            segment = self.take_syn_ack(1.0)
+        except Failure:
+            # RFC 9293 §3.8.1: a flood takes its share of frames too.
+            self.syn(**options)
+            segment = self.take_syn_ack()
         self.stamps = bool(options.get("stamps")) and "timestamp" in segment.options
         if options.get("scale") is not None and "scale" in segment.options:
             self.scale = min(options["scale"], 14)
