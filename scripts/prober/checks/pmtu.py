@@ -40,6 +40,12 @@ def lengths(client, during):
     return [frame.total for frame in client.collect(during) if frame.data]
 
 
+def next_lengths(client):
+    """Sizes of the packets that come next."""
+    first = client.expect(None, 2, size=lambda size: size > 0)
+    return [first.total, *lengths(client, 0.1)]
+
+
 def smaller(client, mtu):
     """Waits for packets that fit, and sees to it that no larger ones follow."""
     client.expect(None, 2, total=lambda total: total <= mtu, size=lambda size: size > 0)
@@ -60,8 +66,8 @@ def path_that_becomes_smaller_is_used(host):
             break
     need(client.read(7000, 8) == data, "echo")
     client.hold(5000)
-    found = lengths(client, 0.1)
-    need(found and max(found) <= 1300, f"then packets of {found}")
+    found = next_lengths(client)
+    need(max(found) <= 1300, f"then packets of {found}")
 
 
 @cases("RFC 1191 §6.5, RFC 8201 §5", ("1400", 1400), ("1300", 1300), ("1280", 1280), families=BOTH)
@@ -72,8 +78,8 @@ def smaller_path_is_used(host, mtu):
     smaller(client, mtu)
     need(client.read(7000, 6) == data, "echo")
     client.hold(5000)
-    found = lengths(client, 0.1)
-    need(found and max(found) <= mtu, f"then packets of {found}")
+    found = next_lengths(client)
+    need(max(found) <= mtu, f"then packets of {found}")
 
 
 @check("RFC 1191 §6.5")
@@ -94,8 +100,8 @@ def report_about_what_is_not_in_flight_is_ignored(host, offset):
     client.collect(0.05)
     need(client.read(7000, 6) == data, "echo")
     client.hold(5000)
-    found = lengths(client, 0.1)
-    need(found and max(found) >= client.mss, f"packets of {found}")
+    found = next_lengths(client)
+    need(max(found) >= client.mss, f"packets of {found}")
 
 
 @cases("RFC 1191 §7, RFC 5927 §7", ("0", 0), ("1", 1), ("40", 40), ("67", 67), ("68", 68),
@@ -118,8 +124,8 @@ def path_below_1280_is_ignored(host, mtu):
     client.collect(0.05)
     need(client.read(7000, 6) == data, "echo")
     client.hold(6000)
-    found = lengths(client, 0.1)
-    need(found and max(found) >= 1280, f"packets of {found}")
+    found = next_lengths(client)
+    need(max(found) >= 1280, f"packets of {found}")
 
 
 @check("RFC 1191 §3, RFC 8201 §4", BOTH)
@@ -129,8 +135,8 @@ def larger_mtu_is_ignored(host):
     too_big(host, client, 9000)
     need(client.read(7000, 6) == data, "echo")
     client.hold(6000)
-    found = lengths(client, 0.1)
-    need(found and max(found) <= 1500, f"packets of {found}")
+    found = next_lengths(client)
+    need(max(found) <= 1500, f"packets of {found}")
 
 
 @cases("RFC 5927 §5, RFC 1122 §4.2.3.9", *[(f"code_{code}", 3, code) for code in
@@ -219,5 +225,5 @@ def error_with_bad_checksum_is_ignored(host):
     host.send_ip(wire.ICMP, wire.icmp(3, 4, 600, quote(host, client), value=0x4711))
     need(client.read(7000, 6) == data, "echo")
     client.hold(5000)
-    found = lengths(client, 0.1)
-    need(found and max(found) == 1500, f"packets of {found}")
+    found = next_lengths(client)
+    need(max(found) == 1500, f"packets of {found}")
