@@ -165,6 +165,8 @@ counters! {
         neighbor_refused: entries,
         /// Frames not sent because the next hop's MAC address is not known.
         neighbor_unresolved: frames,
+        /// Frames kept until the next hop's MAC address is known.
+        neighbor_held: frames,
         /// IPv4 packets with options, which are ignored.
         ipv4_options: packets,
         /// ICMP echo requests answered.

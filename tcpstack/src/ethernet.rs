@@ -126,6 +126,11 @@ pub(crate) fn emit(
     rest
 }
 
+/// Changes where a frame goes.
+pub(crate) fn readdress(bytes: &mut [u8], destination: Mac) {
+    EthernetFrame::new_unchecked(bytes).set_dst_addr(EthernetAddress(destination));
+}
+
 /// Whether an address can be one station's.
 pub(crate) fn is_unicast(mac: Mac) -> bool {
     EthernetAddress(mac).is_unicast() && mac != [0; 6]

@@ -52,7 +52,7 @@
 //! | a connection's state | `tcb`, `flight`, `scoreboard` (what became of what was sent), `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
-//! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB |
+//! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB; `held` until their next hop is known |
 //! | what is lost, and how fast to send | `recovery` (the order of it), `rack`, `prr`, `congestion`, `cubic`, `hystart`, `ecn` |
 //! | numbers | `rtt`, `rto`, `window`, `isn` |
 //! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in) |
@@ -68,7 +68,7 @@
 //!
 //! | section | file | test |
 //! |---|---|---|
-//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `input/frame` | themselves, `scripts/link` |
+//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `held`, `input/frame` | themselves, `scripts/link` |
 //! | 894 Ethernet; IEEE 802.1Q tags | `ethernet` | itself, `scripts/vlan` |
 //! | 5227 §2.3 announcements, §2.4 (c) defence; no probes (§2.1), reason in the file | `acd` | itself, `scripts/arp` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
@@ -144,6 +144,7 @@ mod flight;
 mod flow;
 mod flow_table;
 mod fragments;
+mod held;
 mod hystart;
 mod icmp;
 mod icmp_answer;

@@ -7,8 +7,8 @@
 //! use: a flood of strangers disturbs nobody.
 //!
 //! No packet waits here. A connection whose next hop is unknown behaves as if its segment had been
-//! sent and lost, and is kicked as soon as any neighbour is learnt; everything else (SYN-ACKs,
-//! resets, echo replies) is dropped, counted, and sent again by whoever has the timer for it.
+//! sent and lost, and is kicked as soon as any neighbour is learnt; so is a SYN-ACK. Resets and ICMP
+//! messages have no timer: they wait in `held`.
 //!
 //! The states of RFC 4861 §7.3.2, for both families: INCOMPLETE is `Asked`; REACHABLE is a
 //! confirmation not long ago, by an answer or by TCP's progress. Afterwards an entry is STALE until
@@ -28,7 +28,8 @@ use crate::ndp::Advertisement;
 record! {
     /// One neighbour.
     pub(crate) struct Neighbor {
-        /// When it was last known to have this MAC address and to hear us; 0: never.
+        /// When it was last known to have this MAC address and to hear us; 0: never. While it is
+        /// asked for: since when.
         confirmed_ns: u64,
         /// When something was last sent to it, or when it was heard first.
         used_ns: u64,
@@ -68,7 +69,9 @@ impl Neighbor {
     }
 
     fn is_reachable(&self, now_ns: u64) -> bool {
-        self.confirmed_ns != 0 && now_ns.saturating_sub(self.confirmed_ns) <= REACHABLE_NS
+        self.has_mac()
+            && self.confirmed_ns != 0
+            && now_ns.saturating_sub(self.confirmed_ns) <= REACHABLE_NS
     }
 
     /// It has the MAC address and hears us.
@@ -257,7 +260,7 @@ impl Neighbors {
         let Self { places, asking, .. } = self;
         asking.retain(|at| {
             let place = &mut places[usize::from(*at)];
-            let keep = now_ns.saturating_sub(place.used_ns) < ASKING_NS;
+            let keep = now_ns.saturating_sub(place.confirmed_ns) < ASKING_NS;
             if !keep {
                 place.knowledge = Knowledge::Free as u8;
             }
@@ -267,8 +270,23 @@ impl Neighbors {
 
     /// When [`Self::expire`] has something to do.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
-        let used_ns = |at: &u16| self.places[usize::from(*at)].used_ns;
-        Some(self.asking.iter().map(used_ns).min()? + ASKING_NS)
+        let begun_ns = |at: &u16| self.places[usize::from(*at)].confirmed_ns;
+        Some(self.asking.iter().map(begun_ns).min()? + ASKING_NS)
+    }
+
+    /// The MAC address of `address`, if it is known.
+    pub(crate) fn known_mac(&self, address: IpAddr) -> Option<Mac> {
+        let place = &self.places[self.find(&ip::octets(address))?];
+        place.has_mac().then_some(place.mac)
+    }
+
+    /// A question is about to be asked for a packet that will not come again. It takes the place of
+    /// the oldest one, if there are too many: forged senders do not answer, and whoever is real
+    /// answers the newest question at once.
+    pub(crate) fn make_room_to_ask(&mut self, address: IpAddr) {
+        if self.asking.len() == ASKING_MAX && self.find(&ip::octets(address)).is_none() {
+            self.forget(usize::from(self.asking[0]));
+        }
     }
 
     /// Neighbours known.
@@ -302,6 +320,7 @@ impl Neighbors {
         self.forget(at);
         self.asking.push(at as u16);
         self.places[at] = Neighbor {
+            confirmed_ns: now_ns,
             used_ns: now_ns,
             address,
             knowledge: Knowledge::Asked as u8,
@@ -377,7 +396,7 @@ pub(crate) const NO_HINT: u16 = u16::MAX;
 const WAYS: usize = 8;
 /// Neighbours asked for at the same time: forged senders shall not fill the table.
 const ASKING_MAX: usize = 64;
-/// How long an unanswered question is remembered after its last use.
+/// How long an unanswered question is remembered: others want its place.
 const ASKING_NS: u64 = 3_000_000_000;
 const ASK_INTERVAL_NS: u64 = 1_000_000_000;
 /// How long a MAC address is used without doubt: REACHABLE_TIME of RFC 4861 §10. RFC 1122 §2.3.2.1

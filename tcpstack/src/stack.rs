@@ -16,6 +16,7 @@ use crate::flight::FlightPool;
 use crate::flow::FlowHasher;
 use crate::flow_table::FlowTable;
 use crate::fragments::Fragments;
+use crate::held::Held;
 use crate::icmp_answer::ErrorBudget;
 use crate::icmp_queue::IcmpQueue;
 use crate::isn::IsnGenerator;
@@ -57,6 +58,7 @@ pub struct Stack {
     pub(crate) icmp: IcmpQueue,
     pub(crate) icmp_budget: ErrorBudget,
     pub(crate) answers: Answers,
+    pub(crate) held: Held,
     pub(crate) events: EventQueue,
     pub(crate) places: Places,
     pub(crate) rearm: List<ByRearm>,
@@ -90,6 +92,7 @@ impl Stack {
         let settings = Settings::new(&config, &isn);
         let (limits, timers, placement) = (config.limits, config.timers, config.placement);
         let claims = Claims::new(&settings.addresses, timers.duplicate_address_probes);
+        let held = Held::new(settings.station.header_bytes() + usize::from(config.mtu));
         let records = limits.connections + limits.syn_entries + limits.time_wait_entries;
         Ok(Self {
             settings,
@@ -129,6 +132,7 @@ impl Stack {
             icmp: IcmpQueue::new(&config.secret),
             icmp_budget: ErrorBudget::new(),
             answers: Answers::new(),
+            held,
             events: EventQueue::new(),
             places: Places::new(),
             rearm: List::new(),

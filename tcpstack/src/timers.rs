@@ -134,6 +134,9 @@ impl Stack {
 
     /// Everything that waited for a neighbour tries again.
     pub(crate) fn after_learning(&mut self, learnt: Learnt) {
+        if learnt != Learnt::Ignored {
+            self.held.kick();
+        }
         if learnt != Learnt::Answered {
             return;
         }

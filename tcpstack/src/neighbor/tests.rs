@@ -212,7 +212,25 @@ fn advertisements_change_what_their_flags_allow() {
 fn questions_at_the_same_time_are_bounded() {
     let mut table = table(32_768);
     for at in 0..1_000_u32 {
-        table.resolve(0, Ipv4Addr::from(0x0a00_0000 + at).into(), u16::MAX);
+        table.resolve(0, Ipv4Addr::from(0x0a01_0000 + at).into(), u16::MAX);
     }
     assert_eq!(table.asking.len(), ASKING_MAX);
+    assert_eq!(known(&mut table, 0), None);
+    assert_eq!(table.learn(0, PEER, MAC, false), Learnt::Ignored, "it was not asked for");
+    table.make_room_to_ask(PEER);
+    assert_eq!(known(&mut table, 0), None);
+    table.make_room_to_ask(PEER);
+    assert_eq!(table.asking.len(), ASKING_MAX, "the oldest question was given up, once");
+    assert_eq!(table.learn(0, PEER, MAC, false), Learnt::Answered);
+}
+
+#[test]
+fn questions_are_given_up_although_they_are_asked_again_and_again() {
+    let mut table = table(16);
+    for at in 0..30 {
+        table.resolve(at * SECOND / 10, PEER, NO_HINT);
+    }
+    assert_eq!(table.asking.len(), 1);
+    table.expire(3 * SECOND);
+    assert_eq!(table.asking.len(), 0, "others want its place");
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::FrameSink;
 use crate::arp::{ArpQueue, Outgoing};
 use crate::counters::StackCounters;
-use crate::ethernet::{self, BROADCAST, Mac};
+use crate::ethernet::{self, BROADCAST, Mac, Station};
+use crate::held::Held;
 use crate::icmp_queue::Waiting;
 use crate::ip::{self, HOP_LIMIT, protocol};
 use crate::ndp::{self, NdpQueue};
@@ -23,6 +24,8 @@ pub(super) struct Egress<'a, S> {
     pub(super) arp: &'a mut ArpQueue,
     pub(super) ndp: &'a mut NdpQueue,
     pub(super) counters: &'a mut StackCounters,
+    /// Where a packet waits for its next hop's address; `None`: its sender has a timer for it.
+    pub(super) held: Option<&'a mut Held>,
     pub(super) sink: &'a mut S,
 }
 
@@ -46,7 +49,7 @@ impl<S: FrameSink> Egress<'_, S> {
         octets: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Sent {
-        let (header_bytes, by_port) = (header.bytes(), self.settings.tx_checksum_offload);
+        let (header_bytes, by_port) = (header.bytes(), self.is_summed_by_port());
         let packet = ip::Header {
             source: self.settings.address(header.key.local),
             destination: header.key.remote_ip(),
@@ -99,6 +102,8 @@ impl<S: FrameSink> Egress<'_, S> {
             part: (!is_ipv6).then_some(part),
         };
         let part = ipv6::Part { id: waiting.id, offset, more };
+        // One part alone is not worth keeping.
+        self.held = None;
         let sent = self.packet(&header, NO_HINT, |payload| {
             let (before, octets) = payload.split_at_mut(extra);
             if is_ipv6 {
@@ -126,23 +131,35 @@ impl<S: FrameSink> Egress<'_, S> {
 
     /// Sends a packet whose payload `fill` writes.
     fn packet(&mut self, header: &ip::Header, hint: u16, fill: impl FnOnce(&mut [u8])) -> Sent {
-        let Some((mac, place)) = self.resolve(header, hint) else {
-            return Sent::Unresolved;
-        };
         let station = self.settings.station;
         let len = station.header_bytes() + header.bytes() + header.payload_bytes;
+        let Some((mac, place)) = self.resolve(header, hint) else {
+            let hop = self.settings.next_hop(header.destination);
+            let held = self.held.as_deref_mut().zip(hop);
+            if let Some(frame) = held.and_then(|(held, hop)| held.keep(self.now_ns, hop, len)) {
+                emit(frame, station, BROADCAST, header, fill);
+                self.counters.neighbor_held += 1;
+            }
+            return Sent::Unresolved;
+        };
         let Some(frame) = self.sink.frame(len) else { return Sent::NoRoom };
-        let packet = ethernet::emit(frame, station, mac, header.ethernet_payload());
-        header.emit(packet);
-        fill(&mut packet[header.bytes()..]);
+        emit(frame, station, mac, header, fill);
         self.counters.sent += 1;
         self.counters.sent_frame += len as u64;
         Sent::Done(place)
     }
 
+    /// What may have to wait is whole when it waits.
+    fn is_summed_by_port(&self) -> bool {
+        self.settings.tx_checksum_offload && self.held.is_none()
+    }
+
     /// The MAC address of a packet's next hop, and its place in the table.
     fn resolve(&mut self, header: &ip::Header, hint: u16) -> Option<(Mac, u16)> {
         let known = self.settings.next_hop(header.destination).and_then(|hop| {
+            if self.held.is_some() {
+                self.neighbors.make_room_to_ask(hop);
+            }
             let resolution = self.neighbors.resolve(self.now_ns, hop, hint);
             if let Some(to) = resolution.ask {
                 self.ask(header.source, hop, to);
@@ -169,4 +186,16 @@ impl<S: FrameSink> Egress<'_, S> {
             _ => false,
         };
     }
+}
+
+fn emit(
+    frame: &mut [u8],
+    from: Station,
+    to: Mac,
+    header: &ip::Header,
+    fill: impl FnOnce(&mut [u8]),
+) {
+    let packet = ethernet::emit(frame, from, to, header.ethernet_payload());
+    header.emit(packet);
+    fill(&mut packet[header.bytes()..]);
 }

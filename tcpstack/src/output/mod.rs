@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use crate::ConnId;
 use crate::arp::{self, Outgoing};
+use crate::ethernet;
 use crate::icmp_queue::Kind;
 use crate::input::syn_ack;
 use crate::ip;
@@ -56,6 +57,7 @@ impl Stack {
             || !self.ndp.is_empty()
             || !self.icmp.is_empty()
             || !self.answers.is_empty()
+            || self.held.is_kicked()
             || self.syns.next_output().is_some()
     }
 
@@ -80,6 +82,7 @@ impl Stack {
     fn output_all(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
         self.output_arp(sink)?;
         self.output_ndp(sink)?;
+        self.output_held(now_ns, sink)?;
         self.output_icmp(now_ns, sink)?;
         self.output_answers(now_ns, sink)?;
         self.output_syn_acks(now_ns, sink)?;
@@ -97,6 +100,7 @@ impl Stack {
             arp: &mut self.arp,
             ndp: &mut self.ndp,
             counters: &mut self.counters,
+            held: None,
             sink,
         }
     }
@@ -135,6 +139,23 @@ impl Stack {
         Ok(())
     }
 
+    /// What waited for a neighbour that is known now.
+    fn output_held(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
+        if !self.held.is_kicked() {
+            return Ok(());
+        }
+        let Self { held, neighbors, counters, .. } = self;
+        held.retry(now_ns, |hop, frame| {
+            let Some(mac) = neighbors.known_mac(hop) else { return Ok(false) };
+            let out = sink.frame(frame.len()).ok_or(NoRoom)?;
+            out.copy_from_slice(frame);
+            ethernet::readdress(out, mac);
+            counters.sent += 1;
+            counters.sent_frame += frame.len() as u64;
+            Ok(true)
+        })
+    }
+
     fn output_icmp(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
         while let Some((waiting, bytes)) = self.icmp.front() {
             let mut egress = Egress {
@@ -144,6 +165,7 @@ impl Stack {
                 arp: &mut self.arp,
                 ndp: &mut self.ndp,
                 counters: &mut self.counters,
+                held: Some(&mut self.held),
                 sink: &mut *sink,
             };
             let known = self.paths.estimate(now_ns, &ip::octets(waiting.remote));
@@ -177,7 +199,17 @@ impl Stack {
 
     fn output_answers(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {
         while let Some(header) = self.answers.front() {
-            if self.egress(now_ns, sink).segment(&header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
+            let mut egress = Egress {
+                now_ns,
+                settings: &self.settings,
+                neighbors: &mut self.neighbors,
+                arp: &mut self.arp,
+                ndp: &mut self.ndp,
+                counters: &mut self.counters,
+                held: Some(&mut self.held),
+                sink: &mut *sink,
+            };
+            if egress.segment(&header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
                 return Err(NoRoom);
             }
             self.answers.pop();
@@ -238,6 +270,7 @@ impl Stack {
                 arp: &mut self.arp,
                 ndp: &mut self.ndp,
                 counters: &mut self.counters,
+                held: None,
                 sink,
             },
         };
