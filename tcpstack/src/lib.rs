@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!              input(now, frames)                          output(now, sink)
-//!   frames ──▶ ethernet ─ arp ─ ipv4 ─ icmp ─ tcp ──┐   ┌─▶ plan ─ segment ─ ipv4 ─ ethernet ──▶
-//!                                                   ▼   │
-//!                              TCBs, flights, chunks, entries, queues
-//!                                                   │   ▲
-//!   poll_event() ◀── Accepted, Data, …, Closed ─────┘   └── send, close, consume, on_timer
+//!   frames ─▶ ethernet ─ arp, ndp ─ ip ─ icmp ─ tcp ─┐   ┌─▶ plan ─ segment ─ ip ─ ethernet ─▶
+//!                                                    ▼   │
+//!                               TCBs, flights, chunks, entries, queues
+//!                                                    │   ▲
+//!   poll_event() ◀── Accepted, Data, …, Closed ──────┘   └── send, close, consume, on_timer
 //! ```
 //!
 //! # The order of calls
@@ -114,13 +114,20 @@
 //!
 //! Attacks and what answers them: [`attacks`].
 //!
-//! Not done, with reasons: Addresses are fixed at the start: adding and removing them while
-//! connections use their numbers is not there yet. Source routes are dropped and counted. Router advertisements and
-//! redirects (4861 §6, §8) are too, and no group is reported (3810): a server's addresses and routes
-//! are its operator's, and on a link that everybody can write to, they stay so. No larger segments
-//! than an estimate of the path allows are tried while it is
-//! younger than ten minutes (4821 §7.3): the link's MTU is tried then. Urgent data is delivered in line (6093). Nagle's algorithm (9293 §3.7.4) is
-//! off: output runs once a turn, so what is written in a turn shares segments anyway.
+//! Not done, and why:
+//!
+//! * Adding and removing addresses at run time: connections name theirs by number.
+//! * Router advertisements and redirects (4861 §6, §8) are counted and dropped: a server's addresses
+//!   and routes are its operator's, and on a link that everybody can write to they stay so.
+//! * Multicast listener reports (3810): a switch that snoops has to flood what it does not know.
+//! * Source routes (791 §3.1, 5095) are dropped and counted, as everybody does.
+//! * Probes for more than an estimate of the path allows (4821 §7.3): an estimate is forgotten after ten
+//!   minutes, and then the link's MTU is tried.
+//! * Urgent data has no place of its own: it is delivered in line (6093 §6).
+//! * Nagle's algorithm (9293 §3.7.4) is off: output runs once a turn, so what is written in a turn
+//!   shares segments anyway.
+//! * Segmentation offload: no port that has it was at hand. Segments are cut here.
+//! * AccECN (9768), Fast Open (7413), MD5 and AO (5925): no MQTT client asks for them.
 #![forbid(unsafe_code)]
 
 mod acd;
