@@ -1,11 +1,11 @@
 //! SYN cookies (RFC 4987 §3.6): passive opens that cost nothing until their last ACK.
 //!
 //! The initial sequence number of the SYN-ACK says all that an entry would have held. 29 bits are
-//! a keyed hash of the flow, the peer's initial sequence number and the time in slots of 64 s (13 of
-//! them without that number, so that data which overtook the last ACK is not refused); the
-//! other three, masked by the same hash, are the class of the peer's MSS. Window scale, SACK and
-//! ECN have no room there: they travel in the low bits of the timestamp, which the peer echoes; a
-//! peer without timestamps goes without them, as it is with Linux.
+//! a keyed hash of the flow, the peer's initial sequence number and the time in slots of 64 s; 11
+//! of them leave out that number, so that what overtook the last ACK is known again and not
+//! refused. The other three, masked by the same hash, are the class of the peer's MSS. Window scale,
+//! SACK and ECN have no room there: they travel in the low bits of the timestamp, which the peer
+//! echoes; a peer without timestamps goes without them, as it is with Linux.
 //!
 //! A cookie is good in its own slot and the next. Who guesses hits one of the 16 right numbers
 //! with 2⁻²⁸ an attempt, and only while cookies are out: without one sent in this slot or the last
@@ -82,7 +82,7 @@ impl Cookies {
             .any(|slot| (iss.0 ^ self.hash(key, NO_IRS, slot)) & FLOW_MASK == 0)
     }
 
-    /// What a cookie is before the class of the MSS is put into it. The high bits do not depend on
+    /// What a cookie is before the class of the MSS is put into it. Some bits do not depend on
     /// the peer's initial sequence number.
     fn mask(&self, key: &FlowKey, irs: SeqNum, slot: u32) -> u32 {
         self.hash(key, NO_IRS, slot) & FLOW_MASK | self.hash(key, irs, slot) & !FLOW_MASK
@@ -153,8 +153,9 @@ const SACK_BIT: u32 = 4;
 const ECN_BIT: u32 = 5;
 const GRANTED_MASK: u32 = 63;
 const DOMAIN: u8 = 0xa3;
-/// The part of a cookie that tells the flow and the time alone.
-const FLOW_MASK: u32 = 0xfff8_0000;
+/// The part of a cookie that tells the flow and the time alone. Above the class, so that a slightly
+/// wrong number is none of the flow; small, so that the rest tells the peer's initial number well.
+const FLOW_MASK: u32 = 0x3ff8;
 const NO_IRS: SeqNum = SeqNum(0);
 
 const _: () = assert!(MSS_CLASSES.len() == 1 << 3, "a class takes three bits");
@@ -202,7 +203,7 @@ mod tests {
         }
         assert!(!cookies.is_overtaken(128 * SECOND, &flow(1), iss));
         assert!(!cookies.is_overtaken(0, &flow(2), iss));
-        assert!(!cookies.is_overtaken(0, &flow(1), iss + (1 << 20)));
+        assert!(!cookies.is_overtaken(0, &flow(1), iss + 8));
     }
 
     #[test]

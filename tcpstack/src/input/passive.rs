@@ -58,8 +58,7 @@ impl Stack {
                     Some(conn) => self.connection_segment(now_ns, conn, segment, octets),
                     None => {
                         let (key, iss) = (&segment.key, segment.ack - 1);
-                        let has_octets = segment.len() > 0;
-                        if !(has_octets && self.cookies.is_overtaken(now_ns, key, iss)) {
+                        if !self.cookies.is_overtaken(now_ns, key, iss) {
                             self.answer(refusal);
                         }
                         Err(Drop::TcpSynCookie)

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use tcpstack::{ConnId, Event, Features, FrameSink, Limits, RxFrame, Stack, Timers};
+use tcpstack::{
+    CongestionControl, ConnId, Event, Features, FrameSink, Limits, RxFrame, Stack, Timers,
+};
 
 use crate::link::{Frame, Impairment, Link};
 use crate::wire::{self, End};
@@ -60,8 +62,19 @@ fn table() -> String {
     let mut text = format!(
         "Goodput in kB/s of {OCTETS} octets from one of our stacks to another, handshake included:\n\
          median of {SEEDS} runs, 100 Mbit/s with room for {QUEUE_FRAMES} frames, losses in both\n\
-         directions. Reordered: a tenth of all frames comes an eighth of the RTT later.\n\n  RTT ms"
+         directions. Reordered: a tenth of all frames comes an eighth of the RTT later.\n"
     );
+    for (name, control) in
+        [("CUBIC", CongestionControl::Cubic), ("NewReno", CongestionControl::NewReno)]
+    {
+        rows(&mut text, name, control);
+    }
+    text
+}
+
+/// The part of the table for one kind of congestion control.
+fn rows(text: &mut String, name: &str, control: CongestionControl) {
+    write!(text, "\n{name}\n  RTT ms").expect("a string takes it");
     for (name, ..) in COLUMNS {
         write!(text, "{name:>11}").expect("a string takes it");
     }
@@ -77,21 +90,21 @@ fn table() -> String {
                 queue_frames: QUEUE_FRAMES,
                 ..Impairment::default()
             };
-            let mut runs: Vec<u64> = (0..SEEDS).map(|seed| goodput(seed, impairment)).collect();
+            let mut runs: Vec<u64> =
+                (0..SEEDS).map(|seed| goodput(seed, control, impairment)).collect();
             runs.sort_unstable();
             write!(text, "{:>11}", runs[runs.len() / 2]).expect("a string takes it");
         }
     }
     text.push('\n');
-    text
 }
 
 /// Transfers the octets once; kB/s.
-fn goodput(seed: u64, impairment: Impairment) -> u64 {
-    let mut ends = [0, 1].map(|end| Transfer::new(seed, End(end)));
+fn goodput(seed: u64, control: CongestionControl, impairment: Impairment) -> u64 {
+    let mut ends = [0, 1].map(|end| Transfer::new(seed, End(end), control));
     let mut links = [Link::new(seed ^ 0x11, impairment), Link::new(seed ^ 0x22, impairment)];
     let mut now_ns = START_NS;
-    wire::connect(&mut ends[0].stack, now_ns, End(1)).expect("room for one");
+    ends[0].stack.connect(now_ns, End(1).listener(false)).expect("room for one");
     while ends[1].received < OCTETS {
         for end in [0, 1] {
             let frames: Vec<Frame> =
@@ -118,8 +131,11 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(seed: u64, end: End) -> Self {
-        let stack = wire::stack(seed, end, LIMITS, Timers::default(), Features::default());
+    fn new(seed: u64, end: End, control: CongestionControl) -> Self {
+        let mut features = [Features::default()];
+        features[0].congestion_control = control;
+        let [features] = features;
+        let stack = wire::stack(seed, end, LIMITS, Timers::default(), features);
         Self { stack, wheel: BTreeMap::new(), sent: 0, received: 0 }
     }
 

@@ -6,7 +6,7 @@ use tcpstack::{CloseReason, ConnId, Event, FrameSink, RxFrame, Stack, State};
 
 use crate::link::Frame;
 use crate::program::{Applications, Habits, Program};
-use crate::wire::{self, End};
+use crate::wire::End;
 
 pub(crate) struct Host {
     pub(crate) stack: Stack,
@@ -48,10 +48,9 @@ impl Host {
     }
 
     /// Whether a connection could be begun.
-    pub(crate) fn connect(&mut self, now_ns: u64) -> bool {
-        let Ok(conn) = wire::connect(&mut self.stack, now_ns, self.end.other()) else {
-            return false;
-        };
+    pub(crate) fn connect(&mut self, now_ns: u64, is_ipv6: bool) -> bool {
+        let remote = self.end.other().listener(is_ipv6);
+        let Ok(conn) = self.stack.connect(now_ns, remote) else { return false };
         let known = self.programs.insert(conn, self.applications.begin());
         assert!(known.is_none(), "connection {conn} is another's");
         self.busy.insert(conn);

@@ -112,7 +112,7 @@ impl Link {
         let is_corrupted = has_checksum(&bytes) && self.chance(impairment.corrupt_permille);
         if is_corrupted {
             // A sum of 16-bit words changes when any bits of one octet do.
-            let at = self.random.usize(ETHERNET_BYTES..bytes.len());
+            let at = self.random.usize(first_checked(&bytes)..bytes.len());
             bytes[at] ^= self.random.u8(1..);
         }
         self.schedule(leaves_ns, bytes, is_corrupted);
@@ -180,6 +180,12 @@ fn mark(bytes: &mut [u8]) {
     } else if kind[12..] == [0x86, 0xdd] && packet[1] & 0x30 != 0 {
         packet[1] |= 0x30;
     }
+}
+
+/// The first octet that a checksum covers. Of IPv6's header these are the addresses; what is
+/// before them changes nothing for TCP, or makes the packet one of nobody.
+fn first_checked(bytes: &[u8]) -> usize {
+    if bytes[12..ETHERNET_BYTES] == [0x86, 0xdd] { ETHERNET_BYTES + 8 } else { ETHERNET_BYTES }
 }
 
 /// ARP has none: what is damaged there would be believed.

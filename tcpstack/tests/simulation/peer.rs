@@ -13,7 +13,7 @@ use tcpstack::CloseReason;
 use crate::frame::{flag, segment};
 use crate::link::{ETHERNET_BYTES, Frame};
 use crate::program::{Applications, Habits, Program};
-use crate::wire::{End, MTU, PORT, PREFIX};
+use crate::wire::{End, MTU, PORT, PREFIX_IPV4, PREFIX_IPV6};
 
 pub(crate) struct Peer {
     wire: Wire,
@@ -41,8 +41,9 @@ impl Peer {
         config.random_seed = run;
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            let cidr = IpCidr::new(IpAddress::from(end.address()), PREFIX);
-            addresses.push(cidr).expect("room for one");
+            let ipv4 = IpCidr::new(IpAddress::from(end.ipv4()), PREFIX_IPV4);
+            let ipv6 = IpCidr::new(IpAddress::from(end.ipv6()), PREFIX_IPV6);
+            addresses.extend([ipv4, ipv6]);
         });
         let mut random = fastrand::Rng::with_seed(run ^ 0x736d_6f6c);
         let mut sockets = SocketSet::new(Vec::new());
@@ -76,7 +77,7 @@ impl Peer {
     }
 
     /// Whether a connection could be begun.
-    pub(crate) fn connect(&mut self) -> bool {
+    pub(crate) fn connect(&mut self, is_ipv6: bool) -> bool {
         let sockets = &mut self.sockets;
         let is_free = |slot: &&mut Slot| {
             let state = sockets.get::<tcp::Socket<'_>>(slot.handle).state();
@@ -86,7 +87,7 @@ impl Peer {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(slot.handle);
         socket.abort();
         self.next_port += 1;
-        let remote = (self.end.other().address(), PORT);
+        let remote = self.end.other().listener(is_ipv6);
         let context = self.interface.context();
         socket.connect(context, remote, self.next_port).expect("a closed socket");
         slot.program = Some(self.applications.begin());

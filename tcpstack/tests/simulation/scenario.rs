@@ -1,6 +1,6 @@
 //! What happens in a run. Everything follows from its seed.
 
-use tcpstack::{Ecn, Features, Limits, Stack, SynCookies, Timers};
+use tcpstack::{CongestionControl, Ecn, Features, Limits, Stack, SynCookies, Timers};
 
 use crate::link::Impairment;
 use crate::program::Habits;
@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     pub(crate) habits: Habits,
     pub(crate) limits: [Limits; 2],
     pub(crate) timers: Timers,
+    /// What connections travel over.
+    pub(crate) family: Family,
     pub(crate) features: [Features; 2],
     pub(crate) narrowing: Option<Narrowing>,
     pub(crate) mishap: Mishap,
@@ -29,6 +31,14 @@ pub(crate) struct Scenario {
     pub(crate) is_scarce: bool,
     /// Host 1 is smoltcp's.
     pub(crate) has_smoltcp: bool,
+}
+
+/// Versions of IP in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Ipv4,
+    Ipv6,
+    Both,
 }
 
 /// The path becomes narrower for good.
@@ -85,6 +95,7 @@ impl Scenario {
             sleep_max_ms: [0, 200, 3_000][random.usize(..3)],
             portion_max: 1 << random.u32(if is_large { 10 } else { 6 }..16),
         };
+        let family = [Family::Ipv4, Family::Ipv6, Family::Both][random.usize(..3)];
         let is_scarce = random.u8(..4) == 0;
         Self {
             seed,
@@ -96,8 +107,9 @@ impl Scenario {
             habits,
             limits: [limits(random, is_scarce), limits(random, is_scarce)],
             timers: timers(mishap),
+            family,
             features: features(random),
-            narrowing: narrowing(random, has_smoltcp),
+            narrowing: narrowing(random, family, has_smoltcp),
             mishap,
             is_scarce,
             has_smoltcp,
@@ -213,16 +225,20 @@ fn features(random: &mut fastrand::Rng) -> [Features; 2] {
     for features in &mut both {
         let cookies = [SynCookies::WhenFull, SynCookies::Always, SynCookies::Never];
         features.syn_cookies = cookies[random.usize(..8).min(2)];
+        let controls = [CongestionControl::Cubic, CongestionControl::NewReno];
+        features.congestion_control = controls[random.usize(..2)];
         features.ecn = [Ecn::Off, Ecn::Accept, Ecn::Request][random.usize(..3)];
     }
     both
 }
 
-fn narrowing(random: &mut fastrand::Rng, has_smoltcp: bool) -> Option<Narrowing> {
+fn narrowing(random: &mut fastrand::Rng, family: Family, has_smoltcp: bool) -> Option<Narrowing> {
     if random.u8(..4) != 0 {
         return None;
     }
-    let mtu = [576, 1_280, 1_400, 1_492][random.usize(..4)];
+    // Every link takes IPv6 packets of 1,280 bytes.
+    let least = if family == Family::Ipv4 { 576 } else { 1_280 };
+    let mtu = [least, 1_280, 1_400, 1_492][random.usize(..4)];
     // smoltcp takes no notice of its path.
     let back = if has_smoltcp || random.bool() { 0 } else { mtu };
     Some(Narrowing { at_ms: random.u64(..30_000), mtus: [mtu, back], is_told: random.bool() })
@@ -239,6 +255,7 @@ fn timers(mishap: Mishap) -> Timers {
         syn_ack_retries: 7,
         keep_alive_idle_ms: 60_000,
         keep_alive_interval_ms: 5_000,
+        duplicate_address_probes: 0,
         // A burst of losses lasts for many probes when nothing else is sent.
         keep_alive_probes: 50,
         ..Timers::default()

@@ -1,15 +1,14 @@
 //! Addresses of the two hosts, and how a stack is made of them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
-use tcpstack::{
-    ConnId, ConnectError, Features, IpCidr, Limits, Stack, StackConfig, Steering, Timers,
-};
+use tcpstack::{Features, IpCidr, Limits, Stack, StackConfig, Steering, Timers};
 
 pub(crate) const PORT: u16 = 7;
 pub(crate) const MTU: u16 = 1_500;
-pub(crate) const PREFIX: u8 = 24;
+pub(crate) const PREFIX_IPV4: u8 = 24;
+pub(crate) const PREFIX_IPV6: u8 = 64;
 
 /// One of the two ends of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +19,18 @@ impl End {
         [2, 0, 0, 0, 0, self.0 + 1]
     }
 
-    pub(crate) fn address(self) -> Ipv4Addr {
+    pub(crate) fn ipv4(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, self.0 + 1)
+    }
+
+    pub(crate) fn ipv6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(self.0) + 1)
+    }
+
+    /// Where it listens.
+    pub(crate) fn listener(self, is_ipv6: bool) -> SocketAddr {
+        let address = if is_ipv6 { IpAddr::from(self.ipv6()) } else { self.ipv4().into() };
+        SocketAddr::new(address, PORT)
     }
 
     pub(crate) fn other(self) -> End {
@@ -40,7 +49,7 @@ pub(crate) fn stack(
     let config = StackConfig {
         mac: end.mac(),
         mtu: MTU,
-        addresses: vec![IpCidr::new(end.address(), PREFIX)],
+        addresses: vec![IpCidr::new(end.ipv4(), PREFIX_IPV4), IpCidr::new(end.ipv6(), PREFIX_IPV6)],
         gateway: None,
         gateway_ipv6: None,
         listeners: vec![PORT],
@@ -55,9 +64,4 @@ pub(crate) fn stack(
         vlan: None,
     };
     Stack::new(config).expect("a small stack fits")
-}
-
-/// Opens a connection to the host at `to`.
-pub(crate) fn connect(stack: &mut Stack, now_ns: u64, to: End) -> Result<ConnId, ConnectError> {
-    stack.connect(now_ns, SocketAddr::new(to.address().into(), PORT))
 }

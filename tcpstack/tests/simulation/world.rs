@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::link::{ETHERNET_BYTES, Frame, Link};
 use crate::peer::Peer;
 use crate::router::too_big;
-use crate::scenario::{Mishap, Scenario};
+use crate::scenario::{Family, Mishap, Scenario};
 use crate::watch::Watch;
 use crate::wire::End;
 use tcpstack::{CloseReason, SynCookies};
@@ -96,7 +96,12 @@ impl World {
             let pause_ns = self.random.u64(..=self.scenario.pause_max_ms) * NS_PER_MS;
             self.next_connect_ns = now_ns + pause_ns;
             let end = usize::from(self.random.bool());
-            if self.nodes[end].connect(now_ns) {
+            let is_ipv6 = match self.scenario.family {
+                Family::Ipv4 => false,
+                Family::Ipv6 => true,
+                Family::Both => self.random.bool(),
+            };
+            if self.nodes[end].connect(now_ns, is_ipv6) {
                 self.left -= 1;
             } else {
                 self.next_connect_ns += 100 * NS_PER_MS;
@@ -214,10 +219,10 @@ impl Node {
         *watch = watch.renewed();
     }
 
-    fn connect(&mut self, now_ns: u64) -> bool {
+    fn connect(&mut self, now_ns: u64, is_ipv6: bool) -> bool {
         match self {
-            Node::Ours { host, .. } => host.connect(now_ns),
-            Node::Smoltcp(peer) => peer.connect(),
+            Node::Ours { host, .. } => host.connect(now_ns, is_ipv6),
+            Node::Smoltcp(peer) => peer.connect(is_ipv6),
             Node::Gone => false,
         }
     }
