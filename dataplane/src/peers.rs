@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use corelink::{Consumer, Producer, ring};
 use superpage::counters;
+use tcpstack::NeighborNews;
 
 /// The smallest ring: some hundred frames.
 const RING_BYTES_MIN: usize = 1 << 20;
@@ -61,6 +62,8 @@ pub enum Record<'a> {
         ip: IpAddr,
         /// Where it is.
         mac: [u8; 6],
+        /// How it was heard.
+        news: NeighborNews,
     },
     /// An address of ours is another station's.
     Duplicate {
@@ -126,8 +129,8 @@ impl Peers {
     }
 
     /// Tells all other shards where a neighbour is.
-    pub fn tell_neighbor(&mut self, ip: IpAddr, mac: [u8; 6]) {
-        self.tell_all(&[&[TAG_NEIGHBOR], &octets(ip), &mac]);
+    pub fn tell_neighbor(&mut self, ip: IpAddr, mac: [u8; 6], news: NeighborNews) {
+        self.tell_all(&[&[TAG_NEIGHBOR], &octets(ip), &mac, &[news as u8]]);
     }
 
     /// Tells all other shards that an address of ours is another station's.
@@ -197,7 +200,14 @@ fn parse(record: &[u8]) -> Option<Record<'_>> {
         TAG_NEIGHBOR => {
             let (ip, mac) = body.split_first_chunk::<16>()?;
             let ip = Ipv6Addr::from(*ip).to_canonical();
-            Some(Record::Neighbor { ip, mac: mac.try_into().ok()? })
+            let (mac, news) = mac.split_first_chunk::<6>()?;
+            let news = match news {
+                [0] => NeighborNews::Asked,
+                [1] => NeighborNews::Told,
+                [2] => NeighborNews::Answered,
+                _ => return None,
+            };
+            Some(Record::Neighbor { ip, mac: *mac, news })
         }
         TAG_DUPLICATE => {
             let ip: [u8; 16] = body.try_into().ok()?;
@@ -219,21 +229,25 @@ mod tests {
         peers[2].send_frame(0, b"frame", true);
         let neighbors =
             [IpAddr::from([10, 77, 0, 2]), IpAddr::from([0xfd54, 0x4c, 0, 0, 0, 0, 0, 2])];
-        for ip in neighbors {
-            peers[2].tell_neighbor(ip, [2, 0, 0, 0, 0, 9]);
+        let all = [NeighborNews::Asked, NeighborNews::Told, NeighborNews::Answered];
+        let mac = [2, 0, 0, 0, 0, 9];
+        for (ip, news) in neighbors.into_iter().cycle().zip(all) {
+            peers[2].tell_neighbor(ip, mac, news);
         }
         peers[2].tell_duplicate(neighbors[1]);
         assert!(peers[2].send_message(0, b"message"));
         let frame = Record::Frame { bytes: b"frame", checksum_verified: true };
         assert_eq!(peers[0].receive(2, &mut buffer), Some(frame));
-        let news = neighbors.map(|ip| Record::Neighbor { ip, mac: [2, 0, 0, 0, 0, 9] });
-        assert_eq!(peers[0].receive(2, &mut buffer), Some(news[0]));
-        assert_eq!(peers[0].receive(2, &mut buffer), Some(news[1]));
+        let told = neighbors.into_iter().cycle().zip(all);
+        let told: Vec<_> = told.map(|(ip, news)| Record::Neighbor { ip, mac, news }).collect();
+        for record in &told {
+            assert_eq!(peers[0].receive(2, &mut buffer).as_ref(), Some(record));
+        }
         let lost = Record::Duplicate { ip: neighbors[1] };
         assert_eq!(peers[0].receive(2, &mut buffer), Some(lost));
         assert_eq!(peers[0].receive(2, &mut buffer), Some(Record::Broker(b"message")));
         assert_eq!(peers[0].receive(2, &mut buffer), None);
-        assert_eq!(peers[1].receive(2, &mut buffer), Some(news[0]), "news go to all");
+        assert_eq!(peers[1].receive(2, &mut buffer), Some(told[0]), "news go to all");
         assert_eq!(peers[2].receive(2, &mut buffer), None, "no ring to itself");
     }
 

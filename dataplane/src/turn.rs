@@ -79,7 +79,9 @@ impl Shard {
                             engine.input(now_ns, &[RxFrame { bytes, checksum_verified }]);
                         }
                     }
-                    peers::Record::Neighbor { ip, mac } => engine.stack.learn_neighbor(ip, mac),
+                    peers::Record::Neighbor { ip, mac, news } => {
+                        engine.stack.learn_neighbor(ip, mac, news);
+                    }
                     peers::Record::Duplicate { ip } => engine.stack.lose_address(ip),
                     peers::Record::Broker(message) => {
                         engine.applications.broker_mut().inbox(now_ns, from, message);
@@ -175,7 +177,7 @@ impl Engine {
     fn deliver_events(&mut self, now_ns: u64, frames: &[RxFrame<'_>]) {
         while let Some(event) = self.stack.poll_event() {
             match event {
-                Event::Neighbor { ip, mac } => self.peers.tell_neighbor(ip, mac),
+                Event::Neighbor { ip, mac, news } => self.peers.tell_neighbor(ip, mac, news),
                 Event::Duplicate { ip } => self.peers.tell_duplicate(ip),
                 _ => {}
             }

@@ -69,5 +69,6 @@
 //! |---|---|---|---|
 //! | ARP and NDP floods | the table is bounded, and who is in use keeps its place | `neighbor_evicted`, `neighbor_refused` | `neighbors.rs` |
 //! | SYNs from hosts that are not there | questions are bounded; an answer is learnt whatever waits | `neighbor_unresolved` | `neighbors.rs` |
+//! | ARP replies and advertisements that nobody asked for | a neighbour is remembered that asked for us or was asked for (RFC 826, RFC 4861 §7.2.5), on every shard | `drop_arp_foreign`, `drop_ndp_foreign` | `neighbors.rs`, scripts `arp/`, `ndp/` |
 //! | another machine with our address (RFC 5227) | counted; never learnt | `arp_conflict` | scripts `link/` |
 //! | a neighbour's address taken by another machine | ARP has no proof: believed, as by every host. Whoever can send it owns the link anyway | | scripts `link/neighbour_that_moved_is_followed` |

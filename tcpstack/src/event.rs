@@ -68,7 +68,24 @@ pub enum Event {
         ip: IpAddr,
         /// Its MAC address.
         mac: [u8; 6],
+        /// What a shard may do with it.
+        news: NeighborNews,
     },
+}
+
+/// How a neighbour was heard. A shard may not have asked, and another one have: each decides for
+/// itself what the news mean to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NeighborNews {
+    /// It asked for an address of ours: strangers are remembered (RFC 826, RFC 4861 §7.2.3).
+    Asked = 0,
+    /// It said where it is: whoever knows it or has asked for it believes that, and nobody else
+    /// remembers it (RFC 4861 §7.2.5).
+    Told = 1,
+    /// As `Told`, but whoever knows another MAC address keeps it: an advertisement without the
+    /// Override flag.
+    Answered = 2,
 }
 
 /// How a connection ended.

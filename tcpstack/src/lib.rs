@@ -68,7 +68,7 @@
 //!
 //! | section | file | test |
 //! |---|---|---|
-//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `held`, `input/frame` | themselves, `scripts/link` |
+//! | 826, 1122 §2.3.2 ARP | `arp`, `neighbor`, `held`, `input/frame` | themselves, `scripts/link`, `scripts/arp` |
 //! | 894 Ethernet; IEEE 802.1Q tags | `ethernet` | itself, `scripts/vlan` |
 //! | 5227 §2.3 announcements, §2.4 (c) defence; no probes (§2.1), reason in the file | `acd` | itself, `scripts/arp` |
 //! | 791, 1122 §3.2 IPv4; 6864 identification | `ipv4` | itself, `scripts/link` |
@@ -203,7 +203,7 @@ pub use config::{
     StackError, SynCookies, Timers,
 };
 pub use counters::{StackCounters, StackGauges};
-pub use event::{CloseReason, Event};
+pub use event::{CloseReason, Event, NeighborNews};
 pub use flow::Flow;
 pub use input::{REASSEMBLED_BYTES_MAX, RxFrame};
 pub use ip::IpCidr;

@@ -23,7 +23,6 @@ use superpage::{Array, Placement, RegionError, Tier, record};
 
 use crate::ethernet::{BROADCAST, Mac};
 use crate::ip;
-use crate::ndp::Advertisement;
 
 record! {
     /// One neighbour.
@@ -103,6 +102,16 @@ pub(crate) enum Learnt {
     Known,
     /// As `Known`, and somebody was waiting for it.
     Answered,
+}
+
+/// What a neighbour advertises of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) mac: Option<Mac>,
+    /// Somebody asked: it hears us.
+    pub(crate) solicited: bool,
+    /// It knows better than who said something else before.
+    pub(crate) overrides: bool,
 }
 
 /// All neighbours.
@@ -217,15 +226,14 @@ impl Neighbors {
     }
 
     /// A neighbour advertises itself: RFC 4861 §7.2.5.
-    pub(crate) fn advertised(&mut self, now_ns: u64, message: &Advertisement) -> Learnt {
-        let address = IpAddr::V6(message.target);
+    pub(crate) fn advertised(&mut self, now_ns: u64, address: IpAddr, claim: Claim) -> Learnt {
         let Some(at) = self.find(&ip::octets(address)) else { return Learnt::Ignored };
         let old = self.places[at];
-        let mac = message.target_mac.unwrap_or(old.mac);
-        if !old.has_mac() && message.target_mac.is_none() {
+        let mac = claim.mac.unwrap_or(old.mac);
+        if !old.has_mac() && claim.mac.is_none() {
             return Learnt::Ignored;
         }
-        if old.has_mac() && mac != old.mac && !message.overrides {
+        if old.has_mac() && mac != old.mac && !claim.overrides {
             // It is not to be believed; but if it is true, ours no longer is.
             if old.is_reachable(now_ns) {
                 self.places[at].doubt();
@@ -233,7 +241,7 @@ impl Neighbors {
             return Learnt::Ignored;
         }
         let learnt = self.hear(now_ns, address, mac, false);
-        if message.solicited {
+        if claim.solicited {
             self.places[at].confirm(now_ns);
         }
         if learnt == Learnt::Answered { learnt } else { Learnt::Known }

@@ -8,10 +8,10 @@ use crate::chunks::Use;
 use crate::context::{Context, Then};
 use crate::dad::Step;
 use crate::ethernet::{self, Mac};
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Event, NeighborNews};
 use crate::flight::{Probe, Timer};
 use crate::ndp::Outgoing;
-use crate::neighbor::Learnt;
+use crate::neighbor::{Claim, Learnt};
 use crate::path_mtu::narrowing;
 use crate::recovery;
 use crate::settings::{NS_PER_MS, milliseconds};
@@ -125,11 +125,20 @@ impl Stack {
     }
 
     /// Another shard has heard where a neighbour is, just now.
-    pub fn learn_neighbor(&mut self, ip: IpAddr, mac: Mac) {
-        if ethernet::is_unicast(mac) {
-            let learnt = self.neighbors.learn(self.now_ns, ip, mac, true);
-            self.after_learning(learnt);
+    pub fn learn_neighbor(&mut self, ip: IpAddr, mac: Mac, news: NeighborNews) {
+        if !ethernet::is_unicast(mac) {
+            return;
         }
+        let now_ns = self.now_ns;
+        let learnt = match news {
+            NeighborNews::Asked => self.neighbors.learn(now_ns, ip, mac, true),
+            NeighborNews::Told => self.neighbors.learn(now_ns, ip, mac, false),
+            NeighborNews::Answered => {
+                let claim = Claim { mac: Some(mac), solicited: true, overrides: false };
+                self.neighbors.advertised(now_ns, ip, claim)
+            }
+        };
+        self.after_learning(learnt);
     }
 
     /// Everything that waited for a neighbour tries again.

@@ -9,8 +9,8 @@ use smoltcp::wire::{
 };
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    Features, FrameSink, IpCidr, Limits, REASSEMBLED_BYTES_MAX, RxFrame, Stack, StackConfig,
-    Steering, Timers,
+    Features, FrameSink, IpCidr, Limits, NeighborNews, REASSEMBLED_BYTES_MAX, RxFrame, Stack,
+    StackConfig, Steering, Timers,
 };
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -49,7 +49,7 @@ fn stack() -> Stack {
         vlan: None,
     })
     .expect("a small stack fits");
-    stack.learn_neighbor(PEER.into(), PEER_MAC);
+    stack.learn_neighbor(PEER.into(), PEER_MAC, NeighborNews::Asked);
     stack
 }
 

@@ -16,8 +16,8 @@ use dataplane::wheel::Wheel;
 use serde_json::json;
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    BURST_FRAMES_MAX, ConnId, Event, Features, FrameSink, IpCidr, Limits, RxFrame, Stack,
-    StackConfig, Steering, TCB_BYTES, Timers,
+    BURST_FRAMES_MAX, ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, RxFrame,
+    Stack, StackConfig, Steering, TCB_BYTES, Timers,
 };
 
 /// Measures what an idle TCP connection takes.
@@ -128,7 +128,7 @@ impl Server {
             vlan: None,
         };
         let mut stack = Stack::new(config)?;
-        stack.learn_neighbor(IpAddr::V4(GATEWAY), GATEWAY_MAC);
+        stack.learn_neighbor(IpAddr::V4(GATEWAY), GATEWAY_MAC, NeighborNews::Asked);
         let wheel = Wheel::create(connections, MS, placement)?;
         Ok(Server { now_ns: MS, stack, wheel, sink: Frames::default(), echoed: 0 })
     }

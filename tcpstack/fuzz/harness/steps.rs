@@ -1,5 +1,7 @@
 //! What can happen to a stack: frames of every kind, time, and whatever an application does.
 
+use tcpstack::NeighborNews;
+
 use super::input::Input;
 use super::packet::{
     OUR_IPV4, OUR_IPV6, OUR_MAC, PEER_IPV4, PEER_IPV6, PEER_MAC, Segment, fragments, packet,
@@ -279,7 +281,8 @@ pub fn call(world: &mut World, input: &mut Input<'_>) {
         _ => {
             let mac = [2, 0, 0, 0, 0, input.byte()];
             let ip = if choice & 0x80 == 0 { PEER_IPV4.into() } else { PEER_IPV6.into() };
-            world.stack.learn_neighbor(ip, mac);
+            let news = [NeighborNews::Asked, NeighborNews::Told, NeighborNews::Answered];
+            world.stack.learn_neighbor(ip, mac, news[usize::from(mac[5] % 3)]);
         }
     }
     world.events(&[]);

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, Features, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, StackCounters,
-    State, Steering, SynCookies, TcbStatus, Timers,
+    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, RxFrame, Stack, StackConfig,
+    StackCounters, State, Steering, SynCookies, TcbStatus, Timers,
 };
 
 use super::packet::{OUR_IPV4, OUR_IPV6, OUR_MAC, PEER_IPV4, PEER_IPV6, PEER_MAC, flag, sum};
@@ -108,8 +108,8 @@ impl World {
         };
         config.features.syn_cookies = syn_cookies;
         let mut stack = Stack::new(config).expect("a small stack fits");
-        stack.learn_neighbor(PEER_IPV4.into(), PEER_MAC);
-        stack.learn_neighbor(PEER_IPV6.into(), PEER_MAC);
+        stack.learn_neighbor(PEER_IPV4.into(), PEER_MAC, NeighborNews::Asked);
+        stack.learn_neighbor(PEER_IPV6.into(), PEER_MAC, NeighborNews::Asked);
         World {
             stack,
             now_ns: 1_000_000_000,

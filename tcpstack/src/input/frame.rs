@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use super::RxFrame;
 use crate::counters::Drop;
 use crate::ethernet;
-use crate::event::Event;
+use crate::event::{Event, NeighborNews};
 use crate::fragments::Fragment;
 use crate::icmp_error::quoted_ipv4;
 use crate::icmp_queue::Kind;
 use crate::ip::{self, IpCidr, protocol};
+use crate::neighbor::Learnt;
 use crate::segment::{self, Origin, Segment};
 use crate::settings::Settings;
 use crate::stack::Stack;
@@ -113,13 +114,17 @@ impl Stack {
                 return Err(Drop::ArpSender);
             }
             let (ip, mac) = (sender, message.sender_mac);
-            let learnt = self.neighbors.learn(now_ns, ip, mac, is_for_us);
-            // Also what was known: other shards must hear that it is still true.
-            if is_for_us || learnt != crate::neighbor::Learnt::Ignored {
-                self.events.push(Event::Neighbor { ip, mac });
+            let asks_us = is_for_us && message.is_request;
+            let learnt = self.neighbors.learn(now_ns, ip, mac, asks_us);
+            // Also what was known: other shards must hear that it is still true. And they may have
+            // asked, or know who announces itself, when this one did not and does not.
+            let is_announcement = !message.is_request || message.target == message.sender;
+            if is_for_us || is_announcement || learnt != Learnt::Ignored {
+                let news = if asks_us { NeighborNews::Asked } else { NeighborNews::Told };
+                self.events.push(Event::Neighbor { ip, mac, news });
             }
             self.after_learning(learnt);
-            if !is_for_us && learnt == crate::neighbor::Learnt::Ignored {
+            if !is_for_us && learnt == Learnt::Ignored {
                 return Err(Drop::ArpForeign);
             }
         }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use super::ipv6::Received;
 use crate::counters::Drop;
 use crate::ethernet;
-use crate::event::Event;
+use crate::event::{Event, NeighborNews};
 use crate::ndp::{self, Carrier, Outgoing};
-use crate::neighbor::Learnt;
+use crate::neighbor::{Claim, Learnt};
 use crate::stack::Stack;
 
 impl Stack {
@@ -34,7 +34,11 @@ impl Stack {
             Some(mac) if self.settings.on_link(source.into()).is_some() => {
                 let learnt = self.neighbors.hear(now_ns, source.into(), mac, true);
                 if learnt != Learnt::Ignored {
-                    self.events.push(Event::Neighbor { ip: source.into(), mac });
+                    self.events.push(Event::Neighbor {
+                        ip: source.into(),
+                        mac,
+                        news: NeighborNews::Asked,
+                    });
                 }
                 learnt
             }
@@ -62,13 +66,17 @@ impl Stack {
             }
             return Err(Drop::NdpForeign);
         }
-        let learnt = self.neighbors.advertised(now_ns, &message);
-        // An answer may be to the question of another shard.
-        let is_answer = message.solicited && self.settings.on_link(ip).is_some();
-        if let Some(mac) = message.target_mac.filter(|_| is_answer || learnt != Learnt::Ignored) {
-            self.events.push(Event::Neighbor { ip, mac });
+        let ndp::Advertisement { target_mac: mac, solicited, overrides, .. } = message;
+        let learnt = self.neighbors.advertised(now_ns, ip, Claim { mac, solicited, overrides });
+        let is_on_link = self.settings.on_link(ip).is_some();
+        // It may answer the question of another shard, or move a neighbour that only others know.
+        let concerns_others = is_on_link && (solicited || overrides);
+        if let Some(mac) = mac.filter(|_| concerns_others || learnt != Learnt::Ignored) {
+            let news = if overrides { NeighborNews::Told } else { NeighborNews::Answered };
+            self.events.push(Event::Neighbor { ip, mac, news });
         }
         self.after_learning(learnt);
+        let is_answer = is_on_link && solicited;
         if learnt == Learnt::Ignored && !is_answer { Err(Drop::NdpForeign) } else { Ok(()) }
     }
 

@@ -167,12 +167,7 @@ fn who_is_heard_is_used_at_once_and_verified_when_in_use() {
 fn advertisements_change_what_their_flags_allow() {
     let peer = Ipv6Addr::from_bits(0xfd54 << 112 | 2);
     let other: Mac = [2, 0, 0, 0, 0, 9];
-    let message = |target_mac, solicited, overrides| Advertisement {
-        target: peer,
-        target_mac,
-        solicited,
-        overrides,
-    };
+    let message = |mac, solicited, overrides| Claim { mac, solicited, overrides };
     let fresh = |was_known: bool| {
         let mut table = table(16);
         if was_known {
@@ -183,7 +178,7 @@ fn advertisements_change_what_their_flags_allow() {
     };
     let mut empty = table(16);
     let stranger = message(Some(MAC), true, true);
-    assert_eq!(empty.advertised(SECOND, &stranger), Learnt::Ignored, "nobody asked");
+    assert_eq!(empty.advertised(SECOND, peer.into(), stranger), Learnt::Ignored, "nobody asked");
 
     // Known before, the message, what it changed, the address afterwards, whether it is trusted.
     let cases = [
@@ -200,7 +195,7 @@ fn advertisements_change_what_their_flags_allow() {
     ];
     for (at, (was_known, message, learnt, mac, trusted)) in cases.into_iter().enumerate() {
         let mut table = fresh(was_known);
-        assert_eq!(table.advertised(2 * SECOND, &message), learnt, "case {at}");
+        assert_eq!(table.advertised(2 * SECOND, peer.into(), message), learnt, "case {at}");
         let resolution = table.resolve(2 * SECOND, peer.into(), NO_HINT);
         assert_eq!(resolution.known.map(|(mac, _)| mac), mac, "case {at}");
         let place = table.find(&ip::octets(peer.into())).expect("there");

@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, Features, FrameSink, IpCidr, Limits, RxFrame, Stack, StackConfig, StackCounters,
-    Steering, Timers,
+    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, RxFrame, Stack, StackConfig,
+    StackCounters, Steering, Timers,
 };
 
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -250,7 +250,7 @@ impl Bench {
     /// A stack that knows its peer's MAC address.
     pub(crate) fn with(config: StackConfig) -> Self {
         let mut stack = Stack::new(config).expect("a small stack fits");
-        stack.learn_neighbor(PEER.into(), PEER_MAC);
+        stack.learn_neighbor(PEER.into(), PEER_MAC, NeighborNews::Asked);
         Self {
             stack,
             now_ns: 1_000 * MS,

@@ -1,8 +1,8 @@
 //! Floods of the neighbour table: everybody on the link may fill it, nobody may stop connections.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tcpstack::{IpCidr, StackConfig};
+use tcpstack::{Event, FrameSink, IpCidr, RxFrame, Stack, StackConfig};
 
 use crate::bench::{ACK, Bench, OWN, OWN_MAC, PEER, Packet, SYN, checksum, config, packet};
 
@@ -124,4 +124,42 @@ fn flood_of_neighbour_solicitations_keeps_the_table_bounded_and_connections_aliv
     assert!(bench.counters().neighbor_evicted > 1_000);
     bench.answer(&packet(4_000, ACK, seq, ack).octets(b"still here"));
     assert_eq!(bench.received, b"still here");
+}
+
+/// The events of a burst, carried over to another stack as shards do.
+fn tell(from: &mut Stack, to: &mut Stack, frame: &[u8]) -> usize {
+    from.input(1, &[RxFrame { bytes: frame, checksum_verified: false }]);
+    let mut told = 0;
+    while let Some(event) = from.poll_event() {
+        if let Event::Neighbor { ip, mac, news } = event {
+            to.learn_neighbor(ip, mac, news);
+            told += 1;
+        }
+    }
+    told
+}
+
+#[test]
+fn reply_to_the_question_of_another_shard_reaches_it_and_makes_no_neighbour_elsewhere() {
+    let shards = || Stack::new(config()).expect("a small stack fits");
+    let (mut here, mut asking, mut third) = (shards(), shards(), shards());
+    asking.connect(1, SocketAddr::new(PEER.into(), 80)).expect("room");
+    asking.output(1, &mut Discard(vec![0; 2_000]));
+    assert_eq!(tell(&mut here, &mut asking, &reply()), 1);
+    assert_eq!(tell(&mut here, &mut third, &reply()), 1);
+    let known = |stack: &Stack| stack.gauges().known;
+    assert_eq!([&here, &asking, &third].map(known), [0, 1, 0]);
+    assert_eq!(tell(&mut here, &mut third, &question(PEER)), 1);
+    assert_eq!([&here, &asking, &third].map(known), [1, 1, 1], "it asked for us");
+}
+
+/// Frames that nobody looks at.
+struct Discard(Vec<u8>);
+
+impl FrameSink for Discard {
+    fn frame(&mut self, len: usize) -> Option<&mut [u8]> {
+        Some(&mut self.0[..len])
+    }
+
+    fn checksum(&mut self, _: usize, _: usize) {}
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
     CloseReason, CongestionControl, ConnId, ConnectError, Ecn, Event, Features, IpCidr, Limits,
-    Stack, StackConfig, State, Steering, SynCookies, Timers,
+    NeighborNews, Stack, StackConfig, State, Steering, SynCookies, Timers,
 };
 
 use crate::script::{Host, Link, Mac, Told};
@@ -192,7 +192,7 @@ fn ecn(value: &str) -> Result<Ecn, Fault> {
 }
 
 pub(crate) fn learn(stack: &mut Stack, ip: IpAddr, mac: Mac) {
-    stack.learn_neighbor(ip, mac);
+    stack.learn_neighbor(ip, mac, NeighborNews::Asked);
 }
 
 /// The next hop for what is on no network of ours.
@@ -231,7 +231,7 @@ pub(crate) fn told(event: Event) -> Option<(Option<ConnId>, Told)> {
         Event::Writable { conn } => (Some(conn), Told::Writable),
         Event::PeerClosed { conn } => (Some(conn), Told::PeerClosed),
         Event::Closed { conn, reason } => (Some(conn), Told::Closed(word(reason).to_owned())),
-        Event::Neighbor { ip, mac } => (None, Told::Neighbor(Host::Is(ip), Link::Is(mac))),
+        Event::Neighbor { ip, mac, .. } => (None, Told::Neighbor(Host::Is(ip), Link::Is(mac))),
     })
 }
 
