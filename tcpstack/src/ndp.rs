@@ -127,7 +127,7 @@ impl Outgoing {
         FIXED_BYTES + if matches!(self, Self::Probe { .. }) { 0 } else { OPTION_BYTES }
     }
 
-    /// Writes the message as a frame of [`Self::frame_bytes`].
+    /// Writes the message as a frame around [`Self::packet_bytes`].
     pub(crate) fn emit(&self, frame: &mut [u8], station: Station) {
         let group = |group| (group, ethernet::group(group));
         let (source, (destination, mac)) = match *self {
