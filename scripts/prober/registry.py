@@ -31,6 +31,8 @@ class Outcome:
     seconds: float
     why: str = ""
     story: str = ""
+    #: Why it was done a second time.
+    repeated: str = ""
 
 
 def check(section, families=(4,), alone=False, linux=""):

@@ -1,4 +1,4 @@
-//! Packets that wait for the address of their next hop: the latest one for each.
+//! Packets that wait for the address of their next hop: the latest ones for each.
 //!
 //! Connections and passive opens do not wait here: they have timers, and are kicked when a neighbour
 //! is learnt. But what answers a packet without leaving anything behind, a reset or an echo reply,
@@ -13,6 +13,8 @@ pub(crate) struct Held {
     bytes: Box<[u8]>,
     slot_bytes: usize,
     slots: [Slot; SLOTS],
+    /// Frames that waited so far.
+    number: u64,
     /// Somebody was learnt since these were last tried.
     is_kicked: bool,
 }
@@ -22,6 +24,8 @@ struct Slot {
     /// Where the frame goes first; `None`: the place is free.
     hop: Option<IpAddr>,
     since_ns: u64,
+    /// Its place in the order of all frames that ever waited.
+    number: u64,
     len: u16,
 }
 
@@ -31,21 +35,26 @@ impl Held {
         Self {
             bytes: vec![0; frame_bytes * SLOTS].into_boxed_slice(),
             slot_bytes: frame_bytes,
-            slots: [Slot { hop: None, since_ns: 0, len: 0 }; SLOTS],
+            slots: [Slot { hop: None, since_ns: 0, number: 0, len: 0 }; SLOTS],
+            number: 0,
             is_kicked: false,
         }
     }
 
-    /// Room for a frame that waits for `hop`, in place of an older one for it, or of the one that
-    /// waits longest. The caller writes it. `None`: it is longer than any frame of the link.
+    /// Room for a frame that waits for `hop`. If there are many for it already it takes the place of
+    /// the oldest of them, if all room is taken that of the oldest. The caller writes it. `None`: it
+    /// is longer than any frame of the link.
     pub(crate) fn keep(&mut self, now_ns: u64, hop: IpAddr, len: usize) -> Option<&mut [u8]> {
         if len > self.slot_bytes {
             return None;
         }
-        let same = self.slots.iter().position(|slot| slot.hop == Some(hop));
-        let rank = |at: &usize| (self.slots[*at].hop.is_some(), self.slots[*at].since_ns);
-        let at = same.or_else(|| (0..SLOTS).min_by_key(rank))?;
-        self.slots[at] = Slot { hop: Some(hop), since_ns: now_ns, len: len as u16 };
+        let is_for_hop = |at: &usize| self.slots[*at].hop == Some(hop);
+        let has_many = (0..SLOTS).filter(is_for_hop).count() >= HOP_SLOTS_MAX;
+        let rank = |at: &usize| (self.slots[*at].hop.is_some(), self.slots[*at].number);
+        let at = (0..SLOTS).filter(|at| !has_many || is_for_hop(at)).min_by_key(rank)?;
+        self.number += 1;
+        let number = self.number;
+        self.slots[at] = Slot { hop: Some(hop), since_ns: now_ns, number, len: len as u16 };
         Some(&mut self.bytes[at * self.slot_bytes..][..len])
     }
 
@@ -79,6 +88,8 @@ impl Held {
     }
 }
 
+/// Frames for one next hop: a large echo reply in its fragments, or some small ones.
+const HOP_SLOTS_MAX: usize = 8;
 /// Frames at a time. More strangers at once than this are attackers, or send again.
 const SLOTS: usize = 64;
 /// How long an answer is worth sending: as long as a neighbour is asked for.
@@ -110,17 +121,20 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_frame_for_a_hop_waits_and_goes_once() {
+    fn the_latest_frames_for_a_hop_wait_and_go_once() {
         let mut held = Held::new(60);
-        keep(&mut held, 0, 2, 1);
-        keep(&mut held, 1, 2, 2);
-        keep(&mut held, 1, 3, 3);
+        keep(&mut held, 1, 3, 100);
+        for octet in 0..10 {
+            keep(&mut held, 1, 2, octet);
+        }
         assert!(!held.is_kicked());
         held.kick();
         assert!(held.is_kicked());
-        assert_eq!(retry(&mut held, 2, &[2]), [2]);
+        let mut gone = retry(&mut held, 2, &[2]);
+        gone.sort_unstable();
+        assert_eq!(gone, [2, 3, 4, 5, 6, 7, 8, 9]);
         assert!(!held.is_kicked());
-        assert_eq!(retry(&mut held, 2, &[2, 3]), [3]);
+        assert_eq!(retry(&mut held, 2, &[2, 3]), [100]);
         held.kick();
         assert!(!held.is_kicked(), "nothing waits");
     }

@@ -45,7 +45,8 @@ record! {
         pub(crate) ecn: u8,
         /// Segments that were questioned.
         pub(crate) challenges: u8,
-        pub(crate) spare: u8,
+        /// Whether its next hop was not known when the SYN-ACK was to be sent.
+        pub(crate) has_waited: u8,
     }
 }
 
@@ -127,6 +128,7 @@ impl SynTable {
     pub(crate) fn sent(&mut self, now_ns: u64, index: u32, resolved: bool) {
         let repeats = self.entries[index].repeats;
         self.entries[index].due_ns = now_ns + (self.rto_initial_ns << repeats);
+        self.entries[index].has_waited |= u8::from(!resolved);
         let place = if resolved || repeats > 0 { SENT + repeats } else { UNRESOLVED };
         self.move_to(index, place);
     }

@@ -80,7 +80,7 @@ def unanswered_fin_is_sent_again(host):
     first = client.expect("FA", 2)
     frames = [client.expect("FA", 4, seq=first.seq) for _ in range(3)]
     gaps = [b.at - a.at for a, b in zip(frames, frames[1:])]
-    need(gaps[1] > 1.5 * gaps[0], f"gaps {gaps}")
+    need(gaps[1] > 1.2 * gaps[0], f"gaps {gaps}")
     client.rcv = first.seq + 1
     client.send("A")
     client.drain(0.1)

@@ -102,8 +102,6 @@ impl<S: FrameSink> Egress<'_, S> {
             part: (!is_ipv6).then_some(part),
         };
         let part = ipv6::Part { id: waiting.id, offset, more };
-        // One part alone is not worth keeping.
-        self.held = None;
         let sent = self.packet(&header, NO_HINT, |payload| {
             let (before, octets) = payload.split_at_mut(extra);
             if is_ipv6 {

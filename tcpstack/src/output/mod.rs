@@ -176,7 +176,7 @@ impl Stack {
                 let is_last = usize::from(waiting.sent) + octets == bytes.len();
                 match sent {
                     Sent::NoRoom => return Err(NoRoom),
-                    Sent::Done(_) if !is_last => {
+                    Sent::Done(_) | Sent::Unresolved if !is_last => {
                         self.icmp.advance(octets);
                         continue;
                     }
@@ -222,6 +222,13 @@ impl Stack {
         while let Some(index) = self.syns.next_output() {
             let Some(entry) = self.syns.get(index) else { break };
             let header = syn_ack(entry, &self.settings, timestamp);
+            if entry.has_waited == 0 {
+                // Whoever does not answer has to wait from then on.
+                let hop = self.settings.next_hop(header.key.remote_ip());
+                if let Some(hop) = hop {
+                    self.neighbors.make_room_to_ask(hop);
+                }
+            }
             match self.egress(now_ns, sink).segment(&header, NO_HINT, 0, |_| {}) {
                 Sent::NoRoom => return Err(NoRoom),
                 Sent::Done(_) => self.syns.sent(now_ns, index, true),
