@@ -2,45 +2,17 @@
 //! a connection that later ones must not swallow. And what the segments of a connection have in
 //! common.
 
-use std::collections::VecDeque;
-
 use crate::options::{Options, Timestamp};
+use crate::queue::Queue;
 use crate::segment::{Header, Segment, control};
 use crate::seq::SeqNum;
 use crate::settings::Settings;
 use crate::tcb::{Tcb, flag};
 use crate::{ecn, window};
 
-/// Segments waiting to be sent.
-#[derive(Debug)]
-pub(crate) struct Answers(VecDeque<Header>);
-
-impl Answers {
-    pub(crate) fn new() -> Self {
-        Self(VecDeque::with_capacity(ANSWERS_MAX))
-    }
-
-    /// Queues a segment; `false` when the queue is full. The peer's timer brings it here again.
-    pub(crate) fn push(&mut self, header: Header) -> bool {
-        let has_room = self.0.len() < ANSWERS_MAX;
-        if has_room {
-            self.0.push_back(header);
-        }
-        has_room
-    }
-
-    pub(crate) fn front(&self) -> Option<Header> {
-        self.0.front().copied()
-    }
-
-    pub(crate) fn pop(&mut self) {
-        self.0.pop_front();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+/// Segments waiting to be sent. One for which there is no room is brought here again by the peer's
+/// timer.
+pub(crate) type Answers = Queue<Header, ANSWERS_MAX>;
 
 /// The reset that answers a segment for which there is no connection, RFC 9293 §3.10.7.1.
 pub(crate) fn reset_for(segment: &Segment) -> Option<Header> {

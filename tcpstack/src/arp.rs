@@ -1,12 +1,12 @@
 //! ARP on the wire (RFC 826), and what is waiting to be sent.
 
-use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
 use crate::counters::Drop;
 use crate::ethernet::{self, BROADCAST, Mac, Station};
+use crate::queue::{LINK_MESSAGES_MAX, Queue};
 
 /// A received ARP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,41 +73,10 @@ impl Outgoing {
 }
 
 /// Messages waiting to be sent.
-#[derive(Debug)]
-pub(crate) struct ArpQueue(VecDeque<Outgoing>);
-
-impl ArpQueue {
-    pub(crate) fn new() -> Self {
-        Self(VecDeque::with_capacity(QUEUE_MAX))
-    }
-
-    /// Queues a message; `false` when the queue is full.
-    pub(crate) fn push(&mut self, message: Outgoing) -> bool {
-        let has_room = self.0.len() < QUEUE_MAX;
-        if has_room {
-            self.0.push_back(message);
-        }
-        has_room
-    }
-
-    pub(crate) fn front(&self) -> Option<&Outgoing> {
-        self.0.front()
-    }
-
-    pub(crate) fn pop(&mut self) {
-        self.0.pop_front();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+pub(crate) type ArpQueue = Queue<Outgoing, LINK_MESSAGES_MAX>;
 
 /// Bytes of an ARP message.
 pub(crate) const MESSAGE_BYTES: usize = 28;
-/// Messages waiting: an announcement of every address, and a burst of requests.
-const QUEUE_MAX: usize = 128;
-const _: () = assert!(QUEUE_MAX >= crate::config::ADDRESSES_MAX + crate::BURST_FRAMES_MAX);
 
 #[cfg(test)]
 mod tests {

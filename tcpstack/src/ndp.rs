@@ -1,6 +1,5 @@
 //! Neighbour discovery on the wire (RFC 4861 §4), and what is waiting to be sent.
 
-use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 
 use crate::counters::Drop;
@@ -8,6 +7,7 @@ use crate::ethernet::{self, Mac, Station};
 use crate::icmpv6::{self, kind};
 use crate::ip::{self, protocol};
 use crate::ipv6;
+use crate::queue::{LINK_MESSAGES_MAX, Queue};
 
 /// A neighbour solicitation, valid by RFC 4861 §7.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,35 +173,7 @@ impl Outgoing {
 }
 
 /// Messages waiting to be sent.
-#[derive(Debug)]
-pub(crate) struct NdpQueue(VecDeque<Outgoing>);
-
-impl NdpQueue {
-    pub(crate) fn new() -> Self {
-        Self(VecDeque::with_capacity(QUEUE_MAX))
-    }
-
-    /// Queues a message; `false` when the queue is full.
-    pub(crate) fn push(&mut self, message: Outgoing) -> bool {
-        let has_room = self.0.len() < QUEUE_MAX;
-        if has_room {
-            self.0.push_back(message);
-        }
-        has_room
-    }
-
-    pub(crate) fn front(&self) -> Option<&Outgoing> {
-        self.0.front()
-    }
-
-    pub(crate) fn pop(&mut self) {
-        self.0.pop_front();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+pub(crate) type NdpQueue = Queue<Outgoing, LINK_MESSAGES_MAX>;
 
 /// RFC 4291 §2.7.1: everybody on the link.
 pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -216,9 +188,6 @@ const OPTION_SOURCE_MAC: u8 = 1;
 const OPTION_TARGET_MAC: u8 = 2;
 const FLAG_SOLICITED: u8 = 0x40;
 const FLAG_OVERRIDE: u8 = 0x20;
-/// Messages waiting: an announcement of every address, and a burst of solicitations.
-const QUEUE_MAX: usize = 128;
-const _: () = assert!(QUEUE_MAX >= crate::config::ADDRESSES_MAX + crate::BURST_FRAMES_MAX);
 
 #[cfg(test)]
 mod tests;
