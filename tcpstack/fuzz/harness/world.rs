@@ -287,6 +287,10 @@ impl World {
             let state = status.state();
             let is_armed = is_sending || self.wheel.contains_key(&conn);
             assert!(is_armed || !needs_timer(state, &status.tcb), "no timer: {status}");
+            // What is not acknowledged has a timer of its own, whatever else is armed.
+            let is_timed = status.tcb.flight_size == 0 || status.tcb.retransmission_timer > 0;
+            let is_over = state == State::Closed;
+            assert!(is_timed || is_over || is_sending, "unacknowledged for ever: {status}");
             if state != State::Closed {
                 check_numbers(last.as_ref(), &status.tcb);
             }

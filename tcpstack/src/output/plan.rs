@@ -75,7 +75,10 @@ pub(super) fn plan(tcb: &Tcb, board: &Scoreboard<'_>) -> Plan {
     let mss = u32::from(tcb.mss);
     let window = tcb.snd_wnd.saturating_sub(next.since(tcb.snd_una));
     let pipe = recovery::pipe(tcb, board);
-    let congestion = board.flight.congestion.cwnd().saturating_sub(pipe);
+    // With nothing on its way no acknowledgment would ever open the window, which PRR and a smaller
+    // path may leave below one segment.
+    let least = if pipe == 0 { mss } else { 0 };
+    let congestion = board.flight.congestion.cwnd().max(least).saturating_sub(pipe);
     let octets = available.min(mss).min(window).min(congestion);
     if octets < available.min(mss) {
         // Not all that is there, and not a full segment: one of the windows is in the way.
@@ -198,6 +201,16 @@ mod tests {
         assert_eq!(fixture.plan(), Plan::CongestionLimited);
         let mut fixture = Fixture::new(50_000, 60_000).sent(9_000);
         assert_eq!(fixture.plan(), data(UNA + 9_000, 1_000, false));
+    }
+
+    #[test]
+    fn one_segment_leaves_when_nothing_is_on_its_way() {
+        let mut fixture = Fixture::new(50_000, 60_000).sent(1_500);
+        fixture.flight.congestion = crate::congestion::Congestion::new(80, u32::MAX, UNA);
+        assert_eq!(fixture.flight.congestion.cwnd(), 800);
+        assert_eq!(fixture.plan(), Plan::CongestionLimited);
+        fixture.board().lose_all();
+        assert_eq!(fixture.plan(), data(UNA, 1_000, false));
     }
 
     #[test]

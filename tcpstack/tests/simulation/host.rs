@@ -228,18 +228,13 @@ impl Host {
         assert_eq!(counters.received, counters.accepted + drops, "{counters:?}");
         let may_wait = self.stack.has_output() || gauges.available == 0;
         for &conn in self.programs.keys() {
-            let state = self.stack.state(conn).expect("a connection that is open");
-            let needs_timer = matches!(
-                state,
-                State::SynSent
-                    | State::SynReceived
-                    | State::FinWait1
-                    | State::FinWait2
-                    | State::Closing
-                    | State::LastAck
-            );
+            let status = self.stack.status(conn).expect("a connection that is open");
             let is_armed = self.armed.contains_key(&conn);
-            assert!(is_armed || may_wait || !needs_timer, "no timer in {state:?}: {conn}");
+            assert!(is_armed || may_wait || !needs_timer(status.state()), "no timer: {status}");
+            // What is not acknowledged has a timer of its own, whatever else is armed.
+            let is_timed = status.tcb.flight_size == 0 || status.tcb.retransmission_timer > 0;
+            let is_over = status.state() == State::Closed;
+            assert!(is_timed || is_over || may_wait, "unacknowledged for ever: {status}");
         }
     }
 
@@ -269,6 +264,19 @@ impl Host {
         assert_eq!(gauges.free, gauges.total, "{gauges:?}");
         let states = [gauges.syn_sent, gauges.established, gauges.close_wait, gauges.time_wait];
         assert_eq!(states, [0; 4], "{gauges:?}");
+    }
+}
+
+/// Whether nothing but a timer will end the state when the peer is silent.
+fn needs_timer(state: State) -> bool {
+    match state {
+        State::Closed | State::Established | State::CloseWait | State::TimeWait => false,
+        State::SynSent
+        | State::SynReceived
+        | State::FinWait1
+        | State::FinWait2
+        | State::Closing
+        | State::LastAck => true,
     }
 }
 

@@ -61,6 +61,8 @@ struct Connection {
     ack: u32,
     /// Right edge of our window.
     adv: u32,
+    /// The host has sent a reset.
+    is_reset: bool,
 }
 
 impl Watch {
@@ -108,10 +110,13 @@ impl Watch {
         assert!(bytes.len() <= usize::from(MTU) + ETHERNET_BYTES, "larger than the MTU");
         let Some(segment) = segment(bytes) else { return };
         assert!(segment.is_intact, "a wrong checksum: {segment:?}");
+        let flow = self.flows.entry((segment.src, segment.dst)).or_default();
         if segment.has(flag::RST) {
+            if let Some(connection) = &mut flow.connection {
+                connection.is_reset = true;
+            }
             return;
         }
-        let flow = self.flows.entry((segment.src, segment.dst)).or_default();
         if segment.has(flag::SYN) {
             flow.opens.retain(|open| open.iss != segment.seq);
             flow.opens.push(Open { iss: segment.seq, shift: segment.shift });
@@ -129,7 +134,8 @@ impl Watch {
             let is_first = segment.seq == connection.iss.wrapping_add(1);
             let is_back = later(segment.ack, connection.ack) != segment.ack;
             let is_beyond = |fin: u32| distance(fin, segment.end()).wrapping_sub(2) < HALF;
-            self.may_repeat && is_first && (is_back || connection.fin.is_some_and(is_beyond))
+            let is_over = connection.is_reset || connection.fin.is_some_and(is_beyond);
+            self.may_repeat && is_first && (is_back || is_over)
         };
         let old = flow.connection;
         if old.as_ref().is_none_or(|old| is_other(old) || is_repeated(old)) {
@@ -175,6 +181,7 @@ impl Flow {
             rcv_max: rcv_nxt,
             ack: rcv_nxt,
             adv: rcv_nxt,
+            is_reset: false,
         });
         self.opens.retain(|kept| kept.iss == open.iss);
         self.offers.retain(|kept| kept.irs == offer.irs);
