@@ -209,7 +209,7 @@ impl Stack {
                 held: Some(&mut self.held),
                 sink: &mut *sink,
             };
-            if egress.segment(&header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
+            if egress.segment(header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
                 return Err(NoRoom);
             }
             self.answers.pop();
