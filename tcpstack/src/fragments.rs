@@ -4,10 +4,11 @@
 //! that a keyed hash of its source selects: so one source has eight datagrams at most, and a flood
 //! from it evicts, oldest first, only what shares its set.
 //!
-//! Nothing here is lenient. Octets that arrive twice must be the same octets; anything else that
-//! overlaps discards the datagram, in both families (RFC 5722 §3, RFC 1858 §4, RFC 3128), and what
-//! still comes of it until it would have timed out. A first fragment must show the whole header of
-//! what it carries (RFC 1858 §3, RFC 7112 §5).
+//! Octets that arrive twice must be the same octets; anything else that overlaps discards the
+//! datagram, in both families (RFC 5722 §3, RFC 1858 §4, RFC 3128), and what still comes of it until
+//! it would have timed out. A first fragment of IPv6 must show the whole header of what it carries
+//! (RFC 7112 §5). In IPv4 fragments may be as small as they like: a host must take them (RFC 1122
+//! §3.3.2), and hides nothing from itself.
 
 use std::collections::VecDeque;
 
@@ -353,19 +354,16 @@ fn check(fragment: &Fragment<'_>) -> Result<(), Drop> {
     if fragment.offset as usize + len > DATAGRAM_BYTES_MAX {
         return Err(Drop::FragmentLength);
     }
-    // RFC 3128 §2: nothing begins within the fixed part of TCP's header.
-    let cuts_header = fragment.protocol == PROTOCOL_TCP && fragment.offset == BLOCK_BYTES as u32;
-    if cuts_header || (fragment.offset == 0 && !shows_header(fragment)) {
+    if fragment.offset == 0 && !is_ipv4(&fragment.source) && !shows_header(fragment) {
         return Err(Drop::FragmentTiny);
     }
     Ok(())
 }
 
-/// Whether a first fragment has the whole header of what it carries. RFC 7112 §5 asks for it in
-/// IPv6; in IPv4 the options of TCP may follow.
+/// Whether a first fragment of IPv6 has the whole header of what it carries: RFC 7112 §5.
 fn shows_header(fragment: &Fragment<'_>) -> bool {
     let (mut protocol, mut octets) = (fragment.protocol, fragment.octets);
-    while protocol == PROTOCOL_DESTINATION_OPTIONS && !is_ipv4(&fragment.source) {
+    while protocol == PROTOCOL_DESTINATION_OPTIONS {
         let Some([next, units]) = octets.first_chunk() else { return false };
         let Some(rest) = octets.get((usize::from(*units) + 1) * BLOCK_BYTES..) else {
             return false;
@@ -375,8 +373,7 @@ fn shows_header(fragment: &Fragment<'_>) -> bool {
     if protocol != PROTOCOL_TCP {
         return octets.len() >= ICMP_HEADER_BYTES;
     }
-    let all_bytes = octets.get(12).map_or(usize::MAX, |byte| usize::from(byte >> 4) * 4);
-    let needed = if is_ipv4(&fragment.source) { TCP_HEADER_BYTES } else { all_bytes };
+    let needed = octets.get(12).map_or(usize::MAX, |byte| usize::from(byte >> 4) * 4);
     octets.len() >= needed.max(TCP_HEADER_BYTES)
 }
 

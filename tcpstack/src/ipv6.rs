@@ -62,6 +62,11 @@ pub(crate) struct Problem {
     pub(crate) for_groups: bool,
 }
 
+impl Problem {
+    /// RFC 8200 §4.5, RFC 7112 §5: the first fragment has not all headers.
+    pub(crate) const INCOMPLETE_CHAIN: Self = Self { code: 3, pointer: 0, for_groups: false };
+}
+
 impl From<Drop> for Refusal {
     fn from(reason: Drop) -> Self {
         Self { reason, problem: None }

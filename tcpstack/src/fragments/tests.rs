@@ -101,10 +101,6 @@ fn impossible_fragments_have_their_own_reasons() {
     assert_eq!(reason(fragment(8, &[], false)), Drop::FragmentMalformed, "empty");
     assert_eq!(reason(fragment(65_528, &[0; 100], false)), Drop::FragmentLength, "RFC 791");
     assert_eq!(reason(fragment(16_384, &[0; 8], true)), Drop::FragmentLength, "ours");
-    let tcp =
-        |offset, octets| Fragment { protocol: PROTOCOL_TCP, ..fragment(offset, octets, true) };
-    assert_eq!(reason(tcp(0, &[0; 16])), Drop::FragmentTiny, "RFC 1858");
-    assert_eq!(reason(tcp(8, &[0; 64])), Drop::FragmentTiny, "RFC 3128");
     assert_eq!(table.collecting(), 0, "none of them took a place");
 }
 

@@ -73,7 +73,12 @@ impl Stack {
                 mac: ethernet::source(frame.bytes),
                 octets: payload,
             };
-            return self.ipv6_fragment_arrives(now_ns, to, &fragment).map(|()| None);
+            let kept = self.ipv6_fragment_arrives(now_ns, to, &fragment);
+            let may_be_error = inner.protocol == protocol::ICMPV6;
+            if matches!(kept, Err(Drop::FragmentTiny)) && !may_be_error {
+                self.tell_problem(now_ns, &header, to, Problem::INCOMPLETE_CHAIN, bytes);
+            }
+            return kept.map(|()| None);
         }
         if inner.protocol == protocol::ICMPV6 {
             let mac = ethernet::source(frame.bytes);

@@ -274,7 +274,7 @@ pub(crate) struct Quote {
 type Kind = Option<(u8, u8)>;
 
 /// Names of ICMP errors, with what they are in ICMP and in ICMPv6.
-pub(crate) const ICMP_ERRORS: [(&str, Kind, Kind); 13] = [
+pub(crate) const ICMP_ERRORS: [(&str, Kind, Kind); 14] = [
     ("net-unreachable", Some((3, 0)), Some((1, 0))),
     ("host-unreachable", Some((3, 1)), Some((1, 3))),
     ("protocol-unreachable", Some((3, 2)), None),
@@ -288,6 +288,7 @@ pub(crate) const ICMP_ERRORS: [(&str, Kind, Kind); 13] = [
     ("parameter-problem", Some((12, 0)), Some((4, 0))),
     ("unknown-next-header", None, Some((4, 1))),
     ("unknown-option", None, Some((4, 2))),
+    ("incomplete-header-chain", None, Some((4, 3))),
 ];
 
 impl Display for Num {
