@@ -60,10 +60,12 @@ pub(crate) fn header_of(
 
 /// The sequence number of a segment without text. An octet that probes a closed window, and a FIN
 /// beyond it, are past what the peer can accept: an acknowledgment numbered after them would be
-/// refused together with the window it announces.
+/// refused together with the window it announces. But so would one numbered before what the peer has
+/// taken, when the window was larger than we know.
 pub(crate) fn acceptable_seq(tcb: &Tcb) -> SeqNum {
     let window_end = tcb.snd_una + tcb.snd_wnd;
-    if window_end.before(tcb.snd_nxt) { window_end } else { tcb.snd_nxt }
+    let is_known = !tcb.has(flag::PEER_AHEAD);
+    if is_known && window_end.before(tcb.snd_nxt) { window_end } else { tcb.snd_nxt }
 }
 
 /// An acknowledgement of all that was received leaves.

@@ -264,6 +264,9 @@ pub(crate) mod flag {
     pub(crate) const HOLE_SEEN: u32 = 1 << 14;
     /// The octet at SND.UNA has only been sent to probe a closed window.
     pub(crate) const PROBED: u32 = 1 << 15;
+    /// The peer has acknowledged more than its window seems to allow, in a segment that was refused:
+    /// what we know of the window is old.
+    pub(crate) const PEER_AHEAD: u32 = 1 << 16;
     /// Segments are smaller than the peer and the link would take: see `path_mtu`.
     pub(crate) const NARROWED: u32 = 1 << 26;
     /// A full segment of the present size was acknowledged.

@@ -90,7 +90,7 @@ fn on_new_ack(tcb: &mut Tcb, context: &mut Context<'_>, segment: &Segment) -> Th
     }
     send_buffer::release(tcb, context.chunks, octets);
     tcb.snd_una = segment.ack;
-    tcb.clear(flag::PROBED);
+    tcb.clear(flag::PROBED | flag::PEER_AHEAD);
     recovery::on_ack(tcb, context, segment, acked, false);
     if tcb.has_unsent() {
         tcb.set(flag::OUTPUT);

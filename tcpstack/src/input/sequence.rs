@@ -25,6 +25,13 @@ pub(super) fn check(
             return Err(Drop::TcpReset.into());
         }
         note_duplicate(tcb, context, segment);
+        let window_end = tcb.snd_una + tcb.snd_wnd;
+        let is_ahead = segment.ack.after(window_end) && segment.ack.at_or_before(tcb.snd_nxt);
+        if segment.has(control::ACK) && is_ahead {
+            // Its acknowledgment does not count; but were ours to go on being refused as well, the two
+            // ends would never agree again.
+            tcb.set(flag::PEER_AHEAD);
+        }
         // What occupies sequence space was sent again because an ACK got lost, or probes us: it is
         // always answered. An empty one is answered within limits: two ends that disagree must not
         // acknowledge each other forever.
