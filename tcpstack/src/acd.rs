@@ -41,6 +41,11 @@ impl Defences {
         (defence.due_ns, defence.announcements) = (0, ANNOUNCEMENTS - 1);
     }
 
+    /// The address is not ours any more.
+    pub(crate) fn forget(&mut self, local: u16) {
+        self.0[usize::from(local)] = Defence::default();
+    }
+
     /// Another station says that the address is its own. Whether it is to be defended now.
     fn contest(&mut self, now_ns: u64, local: u16) -> bool {
         let defence = &mut self.0[usize::from(local)];

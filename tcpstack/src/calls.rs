@@ -37,13 +37,16 @@ impl Stack {
     /// See [`ConnectError`].
     pub fn connect(&mut self, now_ns: u64, remote: SocketAddr) -> Result<ConnId, ConnectError> {
         let ip = remote.ip();
-        if !may_be_peer(ip) || remote.port() == 0 || self.settings.local(ip).is_some() {
+        if !may_be_host(ip) || remote.port() == 0 || self.settings.local(ip).is_some() {
             return Err(ConnectError::Unreachable);
         }
         if !self.has_room() {
             return Err(ConnectError::Full);
         }
-        let local = self.settings.source_for(ip).ok_or(ConnectError::Unreachable)?;
+        // RFC 4862 §5.4: an address that is still being asked for only if there is no other.
+        let preferred = self.settings.source_among(ip, |local| self.claims.is_preferred(local));
+        let local = preferred.or_else(|| self.settings.source_for(ip));
+        let local = local.ok_or(ConnectError::Unreachable)?;
         let key = self.choose_flow(remote, local).ok_or(ConnectError::NoPort)?;
         let iss = self.isn.isn(now_ns, &key);
         let mut tcb = Tcb::new(key, State::SynSent);
@@ -259,7 +262,7 @@ impl Stack {
 
 /// Whether an address can be one host's. An IPv4 address in IPv6's clothes is not: it is IPv4 that
 /// would carry the packets.
-fn may_be_peer(address: IpAddr) -> bool {
+pub(crate) fn may_be_host(address: IpAddr) -> bool {
     let is_special = match address {
         IpAddr::V4(address) => address.is_broadcast(),
         IpAddr::V6(address) => address.is_loopback() || address.to_ipv4_mapped().is_some(),

@@ -283,6 +283,8 @@ counters! {
         tcp_timed_out: connections,
         /// Connections ended by a reset of ours.
         tcp_aborted: connections,
+        /// Connections reset because the stack's address was removed.
+        tcp_address_removed: connections,
         /// Connections in TIME-WAIT forgotten for a new one.
         tcp_time_wait_evicted: entries,
         /// SYNs that took over an address pair in TIME-WAIT.
@@ -341,6 +343,8 @@ counters! {
         tentative: addresses,
         /// Own IPv6 addresses that another station has.
         duplicate: addresses,
+        /// Addresses removed whose connections have not all ended yet.
+        leaving: addresses,
     }
 }
 

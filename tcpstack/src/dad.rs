@@ -37,14 +37,22 @@ pub(crate) struct Claims([Claim; ADDRESSES_MAX]);
 
 impl Claims {
     /// With so many questions for each IPv6 address; without any, all are ours at once.
-    pub(crate) fn new(addresses: &[IpCidr], probes: u8) -> Self {
-        let mut claims = [Claim::Preferred; ADDRESSES_MAX];
-        for (claim, own) in claims.iter_mut().zip(addresses) {
-            if own.addr.is_ipv6() && probes > 0 {
-                *claim = Claim::Tentative { probes, due_ns: 0 };
-            }
-        }
-        Self(claims)
+    pub(crate) fn new<'a>(own: impl Iterator<Item = (u16, &'a IpCidr)>, probes: u8) -> Self {
+        let mut claims = Self([Claim::Preferred; ADDRESSES_MAX]);
+        own.for_each(|(local, own)| claims.claim(local, own, probes));
+        claims
+    }
+
+    /// The address with this number is to be ours.
+    pub(crate) fn claim(&mut self, local: u16, own: &IpCidr, probes: u8) {
+        let is_asked_for = own.addr.is_ipv6() && probes > 0;
+        let tentative = Claim::Tentative { probes, due_ns: 0 };
+        self.0[usize::from(local)] = if is_asked_for { tentative } else { Claim::Preferred };
+    }
+
+    /// The address is not to be ours any more.
+    pub(crate) fn forget(&mut self, local: u16) {
+        self.0[usize::from(local)] = Claim::Preferred;
     }
 
     /// Whether connections may use the address.
@@ -117,7 +125,7 @@ mod tests {
 
     #[test]
     fn address_is_ours_when_nobody_answers_for_a_second() {
-        let mut claims = Claims::new(&addresses(), 1);
+        let mut claims = Claims::new((0..).zip(&addresses()), 1);
         assert!(claims.is_preferred(0) && !claims.is_preferred(1));
         assert_eq!((claims.next_expiry(), claims.counts()), (Some(0), (2, 0)));
         assert_eq!(claims.next_due(5), Some(Step::Probe(1)));
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn without_questions_all_addresses_are_ours() {
-        let mut claims = Claims::new(&addresses(), 0);
+        let mut claims = Claims::new((0..).zip(&addresses()), 0);
         assert!((0..3).all(|local| claims.is_preferred(local)));
         assert_eq!((claims.next_due(u64::MAX), claims.next_expiry()), (None, None));
     }

@@ -85,6 +85,11 @@ impl IcmpQueue {
         (self.len > 0).then(|| (waiting, &self.bytes[start..start + usize::from(waiting.bytes)]))
     }
 
+    /// Whether any comes from our address with this number.
+    pub(crate) fn any_from(&self, local: u16) -> bool {
+        (0..self.len).any(|at| self.slots[(self.first + at) % SLOTS].local == local)
+    }
+
     /// A fragment of the oldest message has left, with so many octets.
     pub(crate) fn advance(&mut self, octets: usize) {
         self.slots[self.first].sent += octets as u16;

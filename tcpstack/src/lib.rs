@@ -48,7 +48,7 @@
 //! |---|---|
 //! | the public face | `stack` (tables), `calls` (the application's calls), `lifecycle` (events, beginnings and ends), `timers`, `event`, `config`, `counters`; `status` and `trace` for whoever looks in |
 //! | wire formats, on smoltcp's | `ethernet`, `arp`, `acd`, `ip`, `ipv4`, `ipv6`, `icmp`, `icmpv6`, `ndp`, `icmp_error` (received), `icmp_answer` (sent), `segment`, `options`, `checksum`; `fragments` until they are whole |
-//! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `dad` (own addresses), `path_mtu`, `ports`, `settings` (next hop) |
+//! | finding things | `flow`, `flow_table`, `steering`, `placement`, `neighbor`, `addresses` and `dad` (our own), `path_mtu`, `ports`, `settings` (next hop) |
 //! | a connection's state | `tcb`, `flight`, `scoreboard` (what became of what was sent), `seq`; entries without a TCB: `syn_table`, `time_wait`; nothing at all: `cookies` |
 //! | a connection's data | `chunks` (the pool), `reclaim` (when it is short), `send_buffer`, `receive_buffer`, `reassembly`, `sack` (what to report of it) |
 //! | what comes in decides | `input`: `frame`, `listen`, `passive`, `syn_received`, `syn_sent`, `synchronized` with its steps `sequence`, `ack`, `text` |
@@ -80,6 +80,7 @@
 //! | 8200 IPv6, 2464 on Ethernet, 6437 flow labels | `ipv6`, `ip`, `flow`, `input/ipv6` | themselves, `scripts/ipv6` |
 //! | 8200 §4, 8504 §5.3, 5095, 6946 extension headers | `ipv6` | itself, `scripts/ipv6` |
 //! | 4291 §2.8 addresses and groups of a host, 6724 source address | `settings`, `input/ipv6` | themselves, `scripts/ipv6` |
+//! | 5227 §2.3, 4862 §5.4, 9293 §3.10.5 addresses that come and go at run time | `addresses` | itself, `scripts/addresses`, allocation |
 //! | 4443 §4 echo | `icmpv6`, `input/ipv6` | itself, `scripts/icmpv6` |
 //! | 4861 §4, §7.1, 6980 neighbour discovery messages | `ndp` | itself, `scripts/ndp` |
 //! | 4861 §7.2, §7.3 resolution, reachability; 7048 §3 | `neighbor`, `input/ndp`, `input/mod` | itself, `scripts/ndp` |
@@ -116,7 +117,6 @@
 //!
 //! Not done, and why:
 //!
-//! * Adding and removing addresses at run time: connections name theirs by number.
 //! * Router advertisements and redirects (4861 §6, §8) are counted and dropped: a server's addresses
 //!   and routes are its operator's, and on a link that everybody can write to they stay so.
 //! * Multicast listener reports (3810): a switch that snoops has to flood what it does not know.
@@ -131,6 +131,7 @@
 #![forbid(unsafe_code)]
 
 mod acd;
+mod addresses;
 mod answers;
 mod arp;
 pub mod attacks;
@@ -198,6 +199,7 @@ mod timers;
 mod trace;
 mod window;
 
+pub use addresses::AddressError;
 pub use calls::ConnectError;
 pub use config::{
     ADDRESSES_MAX, CongestionControl, Ecn, Features, LISTENERS_MAX, Limits, StackConfig,

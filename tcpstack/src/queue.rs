@@ -20,6 +20,15 @@ impl<T, const MAX: usize> Queue<T, MAX> {
         has_room
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    /// Drops what is no longer wanted.
+    pub(crate) fn retain(&mut self, is_wanted: impl FnMut(&T) -> bool) {
+        self.0.retain(is_wanted);
+    }
+
     pub(crate) fn front(&self) -> Option<&T> {
         self.0.front()
     }
@@ -50,5 +59,8 @@ mod tests {
         assert!(queue.push(4));
         queue.pop();
         assert_eq!(queue.front(), Some(&4));
+        assert!(queue.push(5));
+        queue.retain(|thing| *thing != 4);
+        assert_eq!(queue.iter().collect::<Vec<_>>(), [&5]);
     }
 }

@@ -1,7 +1,8 @@
-//! What follows from the configuration and never changes.
+//! What follows from the configuration. Only the addresses change.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::addresses::Addresses;
 use crate::config::{Features, Limits, StackConfig, Timers};
 use crate::ethernet::{self, Mac, Station};
 use crate::flow::{FlowKey, FlowLabels};
@@ -17,8 +18,8 @@ use crate::{ndp, segment};
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) station: Station,
-    pub(crate) addresses: Vec<IpCidr>,
-    has_ipv6: bool,
+    pub(crate) addresses: Addresses,
+    pub(crate) has_ipv6: bool,
     gateway: Option<Ipv4Addr>,
     gateway_ipv6: Option<Ipv6Addr>,
     pub(crate) listeners: Vec<u16>,
@@ -36,17 +37,15 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: &StackConfig, isn: &IsnGenerator) -> Self {
-        let mut addresses = config.addresses.clone();
-        let has_ipv6 = addresses.iter().any(|own| own.addr.is_ipv6());
-        if has_ipv6 {
-            // RFC 4291 §2.8: every interface has one.
-            addresses.push(IpCidr::new(link_local(config.mac), 64));
-        }
+        let has_ipv6 = config.addresses.iter().any(|own| own.addr.is_ipv6());
+        // RFC 4291 §2.8: every interface has one.
+        let link_local = has_ipv6.then(|| IpCidr::new(link_local(config.mac), 64));
+        let addresses = config.addresses.iter().copied().chain(link_local);
         let window = u64::from(config.limits.receive_buffer_bytes);
         let shift = (0..WINDOW_SHIFT_MAX).find(|shift| window >> shift <= u64::from(u16::MAX));
         Self {
             station: Station { mac: config.mac, vlan: config.vlan },
-            addresses,
+            addresses: Addresses::new(addresses),
             has_ipv6,
             gateway: config.gateway,
             gateway_ipv6: config.gateway_ipv6,
@@ -65,7 +64,7 @@ impl Settings {
 
     /// Which of our addresses this is.
     pub(crate) fn local(&self, address: IpAddr) -> Option<u16> {
-        self.addresses.iter().position(|own| own.addr == address).map(|at| at as u16)
+        self.addresses.ours().find(|(_, own)| own.addr == address).map(|(local, _)| local)
     }
 
     /// Whether a frame for `mac` is for us: for the port, or for one of our groups.
@@ -80,11 +79,16 @@ impl Settings {
     }
 
     fn groups(&self) -> impl Iterator<Item = Ipv6Addr> {
-        let own = self.addresses.iter().filter_map(|own| match own.addr {
+        let own = self.addresses.ours().filter_map(|(_, own)| match own.addr {
             IpAddr::V6(address) => Some(ndp::solicited_node(address)),
             IpAddr::V4(_) => None,
         });
         own.chain([ndp::ALL_NODES])
+    }
+
+    /// Whether it is the address that the stack made itself.
+    pub(crate) fn is_made_link_local(&self, address: IpAddr) -> bool {
+        self.has_ipv6 && address == IpAddr::V6(link_local(self.station.mac))
     }
 
     /// Our address with this number, if it is of IPv6.
@@ -97,7 +101,7 @@ impl Settings {
 
     /// Our address with this number.
     pub(crate) fn address(&self, local: u16) -> IpAddr {
-        self.addresses[usize::from(local)].addr
+        self.addresses.get(local)
     }
 
     /// The label of a flow's packets; IPv4 has none.
@@ -118,19 +122,26 @@ impl Settings {
 
     /// Number of the address of ours on the same network as `neighbor`.
     pub(crate) fn on_link(&self, neighbor: IpAddr) -> Option<u16> {
-        self.addresses.iter().position(|own| own.contains(neighbor)).map(|at| at as u16)
+        self.addresses.on_link(neighbor)
     }
 
     /// Number of the address of ours to speak to `remote` from, if it can be reached: the one on
     /// its network, else the one on the gateway's, else the first. An address that is good for the
     /// link alone is not for peers beyond it (RFC 6724 §5, rule 2).
     pub(crate) fn source_for(&self, remote: IpAddr) -> Option<u16> {
+        self.source_among(remote, |_| true)
+    }
+
+    /// As [`Self::source_for`], of those addresses that are `wanted`.
+    pub(crate) fn source_among(&self, remote: IpAddr, wanted: impl Fn(u16) -> bool) -> Option<u16> {
         let hop = self.next_hop(remote)?;
         let reaches = |own: &IpCidr| {
             own.addr.is_ipv4() == remote.is_ipv4() && (hop == remote || !is_link_local(own.addr))
         };
-        let nearest = self.addresses.iter().position(|own| own.contains(hop) && reaches(own));
-        nearest.or_else(|| self.addresses.iter().position(reaches)).map(|at| at as u16)
+        let mut good =
+            self.addresses.ours().filter(|(local, own)| wanted(*local) && reaches(own)).peekable();
+        let first = good.peek().map(|(local, _)| *local);
+        good.find(|(_, own)| own.contains(hop)).map(|(local, _)| local).or(first)
     }
 
     /// The MSS option we send in a flow: what we can take, RFC 9293 §3.7.1.

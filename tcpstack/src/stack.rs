@@ -3,6 +3,7 @@
 use superpage::{RegionError, Slab, Tier};
 
 use crate::acd::Defences;
+use crate::addresses::Sweep;
 use crate::answers::Answers;
 use crate::arp::ArpQueue;
 use crate::chunks::Chunks;
@@ -55,6 +56,7 @@ pub struct Stack {
     pub(crate) ndp: NdpQueue,
     /// Which of our addresses are ours.
     pub(crate) claims: Claims,
+    pub(crate) sweep: Sweep,
     pub(crate) icmp: IcmpQueue,
     pub(crate) icmp_budget: ErrorBudget,
     pub(crate) answers: Answers,
@@ -91,7 +93,7 @@ impl Stack {
         let isn = IsnGenerator::new(&config.secret);
         let settings = Settings::new(&config, &isn);
         let (limits, timers, placement) = (config.limits, config.timers, config.placement);
-        let claims = Claims::new(&settings.addresses, timers.duplicate_address_probes);
+        let claims = Claims::new(settings.addresses.ours(), timers.duplicate_address_probes);
         let held = Held::new(settings.station.header_bytes() + usize::from(config.mtu));
         let records = limits.connections + limits.syn_entries + limits.time_wait_entries;
         Ok(Self {
@@ -129,6 +131,7 @@ impl Stack {
             defences: Defences::new(),
             ndp: NdpQueue::new(),
             claims,
+            sweep: Sweep::default(),
             icmp: IcmpQueue::new(&config.secret),
             icmp_budget: ErrorBudget::new(),
             answers: Answers::new(),
@@ -186,6 +189,7 @@ impl Stack {
             collecting: self.fragments.collecting().into(),
             tentative,
             duplicate,
+            leaving: self.leaving(),
         }
     }
 

@@ -77,6 +77,7 @@ impl Stack {
         self.counters.neighbor_refused = self.neighbors.refused();
         self.counters.neighbor_evicted = self.neighbors.evicted();
         self.reclaim(now_ns, budget);
+        self.expire_addresses(now_ns, budget);
         self.wake_chunk_waiters(budget);
     }
 
@@ -91,6 +92,7 @@ impl Stack {
             self.time_waits.next_expiry(),
             self.neighbors.next_expiry(),
             self.next_reclaim(),
+            self.next_address_expiry(),
             self.fragments.next_expiry(),
             self.defences.next_expiry(),
             self.claims.next_expiry(),

@@ -138,6 +138,13 @@ fn nothing_is_allocated_after_the_start() {
             turn(now_ns, &mut client, &mut back, 17, &mut at_client);
             now_ns += 5_000_000;
         }
+        for last in 2..=201 {
+            let own = IpCidr::new([10, 0, 1, last], 24);
+            assert_eq!(server.add_address(now_ns, own), Ok(1), "its place was free again");
+            server.remove_address(now_ns, own.addr).expect("it was there");
+            server.expire(now_ns, 1 << 20);
+            now_ns += 200_000_000;
+        }
     };
     let allocations = allocation_counter::measure(work);
     assert_eq!((at_server.octets, at_server.ended, at_client.ended), (400_000, 20, 20));

@@ -1,6 +1,6 @@
 //! What can happen to a stack: frames of every kind, time, and whatever an application does.
 
-use tcpstack::NeighborNews;
+use tcpstack::{AddressError, IpCidr, NeighborNews};
 
 use super::input::Input;
 use super::packet::{
@@ -278,6 +278,7 @@ pub fn call(world: &mut World, input: &mut Input<'_>) {
         12 => world.fire(conn),
         13 => world.expire(which % 3),
         14 => world.connect(choice & 0x80 != 0, PEER_PORT + u16::from(input.byte() % 4)),
+        _ if choice & 0x40 != 0 => change_addresses(world, which, choice & 0x80 != 0),
         _ => {
             let mac = [2, 0, 0, 0, 0, input.byte()];
             let ip = if choice & 0x80 == 0 { PEER_IPV4.into() } else { PEER_IPV6.into() };
@@ -286,6 +287,24 @@ pub fn call(world: &mut World, input: &mut Input<'_>) {
         }
     }
     world.events(&[]);
+}
+
+/// An address comes or goes: one with connections, or another.
+fn change_addresses(world: &mut World, which: usize, is_added: bool) {
+    let other = (which >> 2) as u8;
+    let own = match which % 4 {
+        0 => IpCidr::new(OUR_IPV4, 24),
+        1 => IpCidr::new(OUR_IPV6, 64),
+        2 => IpCidr::new([10, 0, 0, other], 24),
+        _ => IpCidr::new([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(other)], 64),
+    };
+    let was_there = world.stack.remove_address(world.now_ns, own.addr).is_ok();
+    assert!(world.stack.remove_address(world.now_ns, own.addr).is_err(), "removed twice");
+    if is_added {
+        let added = world.stack.add_address(world.now_ns, own);
+        let may_fail = matches!(added, Err(AddressError::Full | AddressError::Impossible));
+        assert!(added.is_ok() || may_fail, "{own:?} gave {added:?}, was there: {was_there}");
+    }
 }
 
 /// Output to a sink that may be small.

@@ -321,6 +321,7 @@ impl World {
         assert_eq!(counters.received, counters.accepted + drops, "{counters:?}");
         let gauges = self.stack.gauges();
         assert_eq!(gauges.in_use, 0, "a connection is left: {gauges:?}");
+        assert_eq!(gauges.leaving, 0, "a removed address is named: {gauges:?}");
         assert_eq!(gauges.flows, 0, "a flow is left: {gauges:?}");
         assert_eq!(gauges.free, gauges.total, "a chunk is left: {gauges:?}");
         assert_eq!(gauges.available, u64::from(FLIGHTS), "a flight is left: {gauges:?}");

@@ -96,7 +96,7 @@ impl Stack {
         let is_own = |own: &IpCidr| {
             own.addr == source || own.broadcast().is_some_and(|broadcast| source == broadcast)
         };
-        !source.is_unspecified() && !self.settings.addresses.iter().any(is_own)
+        !source.is_unspecified() && !self.settings.addresses.ours().any(|(_, own)| is_own(own))
     }
 
     /// RFC 826, with the conflicts of RFC 5227 §2.4 counted.

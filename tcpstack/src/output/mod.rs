@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use crate::ConnId;
 use crate::arp::{self, Outgoing};
+use crate::config::ADDRESSES_MAX;
 use crate::ethernet;
 use crate::icmp_queue::Kind;
 use crate::input::syn_ack;
@@ -63,20 +64,26 @@ impl Stack {
 
     /// Tells the link where our addresses are (RFC 5227 §2.3, RFC 4861 §7.2.6).
     pub fn announce(&mut self) {
-        for (local, own) in (0..).zip(&self.settings.addresses) {
-            // Should a queue be full, neighbours ask.
-            let _ = match own.addr {
-                IpAddr::V4(own) => {
-                    self.defences.announced(local);
-                    self.arp.push(Outgoing::Announcement { own })
-                }
-                // What is not ours yet is announced when it is.
-                IpAddr::V6(own) => {
-                    self.claims.is_preferred(local)
-                        && self.ndp.push(ndp::Outgoing::Announcement { own })
-                }
-            };
+        for local in 0..ADDRESSES_MAX as u16 {
+            if self.settings.addresses.is_ours(local) {
+                self.announce_one(local);
+            }
         }
+    }
+
+    pub(crate) fn announce_one(&mut self, local: u16) {
+        // Should a queue be full, neighbours ask.
+        let _ = match self.settings.address(local) {
+            IpAddr::V4(own) => {
+                self.defences.announced(local);
+                self.arp.push(Outgoing::Announcement { own })
+            }
+            // What is not ours yet is announced when it is.
+            IpAddr::V6(own) => {
+                self.claims.is_preferred(local)
+                    && self.ndp.push(ndp::Outgoing::Announcement { own })
+            }
+        };
     }
 
     fn output_all(&mut self, now_ns: u64, sink: &mut impl FrameSink) -> Result<(), NoRoom> {

@@ -85,7 +85,8 @@
 //! # The application
 //!
 //! Calls: `connect [fails full|no-port|unreachable]`, `send N|"text" [takes N]`, `close`, `abort`,
-//! `hold` (leave what comes in the stack), `resume`, `read N`, `want-writable`, `announce`.
+//! `hold` (leave what comes in the stack), `resume`, `read N`, `want-writable`, `announce`,
+//! `address add 10.0.0.7/24`, `address remove 10.0.0.7`, both perhaps with `fails WHY`.
 //!
 //! Events: `accepted`, `connected`, `received N|"text"|nothing` (all octets since the last such
 //! line; each is checked against its place in the stream), `writable`, `peer-closed`,
@@ -124,6 +125,7 @@ macro_rules! topics {
 
 topics! {
     acknowledgements
+    addresses
     arp
     attacks
     challenge

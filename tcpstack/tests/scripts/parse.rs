@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::given;
 use crate::parse_packet::packet;
-use crate::script::{Action, Call, FlowEnds, Payload, Script, Step, Told, When};
-use crate::words::{Fault, Words, duration_ns, expected, mac};
+use crate::script::{Action, Call, Change, FlowEnds, Payload, Script, Step, Told, When};
+use crate::words::{Fault, Words, cidr, duration_ns, expected, mac};
 
 /// Reads a script. A fault comes with the number of its line.
 pub(crate) fn script(text: &str) -> Result<Script, (usize, Fault)> {
@@ -163,8 +163,21 @@ fn call(words: &mut Words) -> Result<Call, Fault> {
         "read" => Call::Read(words.value("a number of octets")?),
         "want-writable" => Call::WantWritable,
         "announce" => Call::Announce,
+        "address" => {
+            let change = match words.word("add or remove")?.as_str() {
+                "add" => {
+                    let (ip, prefix) = cidr(&words.word("an address with its prefix")?)?;
+                    Change::Add(ip, prefix)
+                }
+                "remove" => Change::Remove(words.value("an address")?),
+                word => return Err(expected("add or remove", word)),
+            };
+            let fails = words.take("fails").then(|| words.word("why"));
+            Call::Address { change, fails: fails.transpose()? }
+        }
         word => {
-            let calls = "connect, send, close, abort, hold, resume, read, want-writable, announce";
+            let calls = "connect, send, close, abort, hold, resume, read, want-writable, announce, \
+                         address";
             return Err(expected(calls, word));
         }
     })

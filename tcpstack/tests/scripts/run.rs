@@ -290,9 +290,14 @@ impl Run {
             stack.announce();
             return Ok(());
         }
+        if let Call::Address { change, fails } = call {
+            let came = setup::change(stack, now_ns, *change);
+            let is_it = came.err() == fails.as_deref();
+            return if is_it { Ok(()) } else { Err(format!("the change gave {came:?}")) };
+        }
         let conn = flow.conn.ok_or("there is no connection for this call")?;
         match call {
-            Call::Connect { .. } | Call::Announce => {}
+            Call::Connect { .. } | Call::Announce | Call::Address { .. } => {}
             Call::Send { what, takes } => {
                 let octets = flow.our_octets(what);
                 let taken = stack.send(now_ns, conn, &octets);

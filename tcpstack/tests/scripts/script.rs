@@ -83,6 +83,18 @@ pub(crate) enum Call {
     WantWritable,
     /// Tells the link our addresses.
     Announce,
+    /// Gives the stack an address with its prefix, or takes one away.
+    Address {
+        change: Change,
+        fails: Option<String>,
+    },
+}
+
+/// What becomes of an address of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Add(IpAddr, u8),
+    Remove(IpAddr),
 }
 
 /// What the application is told.

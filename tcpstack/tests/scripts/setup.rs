@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    CloseReason, CongestionControl, ConnId, ConnectError, Ecn, Event, Features, IpCidr, Limits,
-    NeighborNews, Stack, StackConfig, State, Steering, SynCookies, Timers,
+    AddressError, CloseReason, CongestionControl, ConnId, ConnectError, Ecn, Event, Features,
+    IpCidr, Limits, NeighborNews, Stack, StackConfig, State, Steering, SynCookies, Timers,
 };
 
-use crate::script::{Host, Link, Mac, Told};
-use crate::words::{Fault, duration_ns, expected};
+use crate::script::{Change, Host, Link, Mac, Told};
+use crate::words::{Fault, cidr, duration_ns, expected};
 
 pub(crate) const OWN_MAC: Mac = [2, 0, 0, 0, 0, 1];
 pub(crate) const PEER_MAC: Mac = [2, 0, 0, 0, 0, 2];
@@ -57,7 +57,10 @@ impl Setup {
                 self.v6 = true;
                 self.stack.addresses.push(IpCidr::new(self.own_ip(), 64));
             }
-            "address" => self.stack.addresses.push(cidr(value)?),
+            "address" => {
+                let (ip, prefix) = cidr(value)?;
+                self.stack.addresses.push(IpCidr::new(ip, prefix));
+            }
             "irs" => self.irs = number()?,
             "stranger" => self.stranger = value == "yes",
             "vlan" => self.stack.vlan = Some(number()? as u16),
@@ -166,13 +169,6 @@ fn defaults() -> StackConfig {
     }
 }
 
-fn cidr(value: &str) -> Result<IpCidr, Fault> {
-    let parts = value.split_once('/').and_then(|(ip, prefix)| {
-        Some(IpCidr::new(ip.parse::<IpAddr>().ok()?, prefix.parse().ok()?))
-    });
-    parts.ok_or_else(|| expected("an address like 10.0.1.1/24", value))
-}
-
 fn cookies(value: &str) -> Result<SynCookies, Fault> {
     match value {
         "never" => Ok(SynCookies::Never),
@@ -211,6 +207,22 @@ pub(crate) fn connect(
         ConnectError::Full => "full",
         ConnectError::NoPort => "no-port",
         ConnectError::Unreachable => "unreachable",
+    })
+}
+
+/// Changes our addresses. The error is the word for it in scripts.
+pub(crate) fn change(stack: &mut Stack, now_ns: u64, change: Change) -> Result<(), &'static str> {
+    let done = match change {
+        Change::Add(ip, prefix) => stack.add_address(now_ns, IpCidr::new(ip, prefix)).map(|_| ()),
+        Change::Remove(ip) => stack.remove_address(now_ns, ip),
+    };
+    done.map_err(|error| match error {
+        AddressError::Impossible => "impossible",
+        AddressError::Known => "known",
+        AddressError::Full => "full",
+        AddressError::NoIpv6 => "no-ipv6",
+        AddressError::Unknown => "unknown",
+        AddressError::LinkLocal => "link-local",
     })
 }
 

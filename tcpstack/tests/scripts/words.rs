@@ -1,6 +1,7 @@
 //! Words of a line, taken one by one.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::script::{Host, Link, Num, Payload};
@@ -127,6 +128,13 @@ pub(crate) fn num(word: &str) -> Option<Num> {
         Some(raw) => raw.parse().ok().map(Num::Raw),
         None => word.parse().ok().map(Num::Rel),
     }
+}
+
+/// An address with the length of its prefix.
+pub(crate) fn cidr(word: &str) -> Result<(IpAddr, u8), Fault> {
+    let parts = word.split_once('/');
+    let parts = parts.and_then(|(ip, prefix)| Some((ip.parse().ok()?, prefix.parse().ok()?)));
+    parts.ok_or_else(|| expected("an address like 10.0.1.1/24", word))
 }
 
 pub(crate) fn mac(word: &str) -> Option<[u8; 6]> {
