@@ -279,25 +279,39 @@ fn configure(device: &Device, setup: &mut Setup, pool: &Pool) -> Result<(), Port
         let advice = "Fewer tx_slots may help.";
         device.check(code, || format!("TX queue {queue} of {slots} slots"), advice)?;
     }
+    set_filters(device, setup)
+}
+
+/// Lets more frames pass than those for the port's own address. A driver without all-multicast mode is
+/// put into promiscuous mode instead; one that has neither filters nothing, as a ring or a packet
+/// socket.
+fn set_filters(device: &Device, setup: &Setup) -> Result<(), PortError> {
+    let id = device.id.0;
+    let mut is_fallback = false;
     if setup.all_groups {
         // SAFETY: the port is configured.
         let code = unsafe { sys::rte_eth_allmulticast_enable(id) };
+        is_fallback = code == ENOTSUP;
+        let code = if is_fallback { 0 } else { code };
         let advice = "Use promiscuous = true, or no IPv6 addresses.";
         device.check(code, || "receiving multicast frames".into(), advice)?;
     }
-    if setup.promiscuous {
+    if setup.promiscuous || is_fallback {
         // SAFETY: the port is configured.
         let code = unsafe { sys::rte_eth_promiscuous_enable(id) };
+        let code = if is_fallback && code == ENOTSUP { 0 } else { code };
         let advice = "Use promiscuous = false and the port's own MAC address.";
         device.check(code, || "promiscuous mode".into(), advice)?;
     }
     Ok(())
 }
 
+/// The driver does not know such a call.
+const ENOTSUP: i32 = -95;
+
 /// Tells drivers that keep an MTU of their own. Those that do not know the call took it from the
 /// configuration.
 fn set_mtu(device: &Device, mtu: u16) -> Result<(), PortError> {
-    const ENOTSUP: i32 = -95;
     // SAFETY: the port is configured and stopped.
     match unsafe { sys::rte_eth_dev_set_mtu(device.id.0, mtu) } {
         ENOTSUP => Ok(()),
