@@ -5,7 +5,10 @@ pub mod harness;
 
 use std::path::Path;
 
-use harness::scene::SCENES;
+use harness::packet::{Segment, flag, fragments};
+use harness::scene::{PEER_PORT, SCENES};
+use harness::world::{LISTENERS, World};
+use tcpstack::SynCookies;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -41,5 +44,33 @@ fn every_scene_puts_the_stack_where_its_name_says() {
             assert_eq!(states, expected, "{scene:?}, options {options:04b}");
             world.end();
         }
+    }
+}
+
+/// Otherwise no fuzzer ever sees what becomes of a datagram that was whole again.
+#[test]
+fn halves_of_a_segment_become_whole_and_open_a_connection() {
+    for (is_ipv6, is_reversed) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::new(SynCookies::Never);
+        let syn = Segment {
+            is_ipv6,
+            source: PEER_PORT,
+            destination: LISTENERS[0],
+            flags: flag::SYN,
+            options: &[2, 4, 5, 180],
+            octets: &[1; 16],
+            ..Segment::default()
+        };
+        // RFC 7112 §5: the first one has all headers.
+        let mut halves = fragments(&syn.frame(), 24, 7);
+        if is_reversed {
+            halves.reverse();
+        }
+        world.input(&halves);
+        world.check();
+        let counters = world.stack.counters();
+        assert_eq!((counters.fragment_reassembled, counters.tcp_received), (1, 1), "{syn:?}");
+        assert_eq!(world.stack.gauges().syn_received, 1, "{syn:?}");
+        world.end();
     }
 }

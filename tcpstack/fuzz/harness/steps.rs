@@ -10,9 +10,24 @@ use super::packet::{
 use super::scene::PEER_PORT;
 use super::world::{Appetite, LISTENERS, Seen, World};
 
-/// Makes a frame out of the fuzzer's bytes.
-pub fn frame(world: &World, input: &mut Input<'_>) -> Vec<u8> {
-    match input.byte() % 16 {
+/// Makes a frame, or both halves of one, out of the fuzzer's bytes.
+fn frames(world: &World, input: &mut Input<'_>) -> Vec<Vec<u8>> {
+    let kind = input.byte() % 16;
+    if kind != 7 {
+        return vec![frame(world, kind, input)];
+    }
+    let (which, cut) = (input.byte(), usize::from(input.u16() % 600));
+    let [first, second] = fragments(&segment(world, input), cut, u16::from(which >> 4));
+    match which & 7 {
+        0 | 4 => vec![first],
+        1 | 5 => vec![second],
+        2 | 6 => vec![first, second],
+        _ => vec![second, first],
+    }
+}
+
+fn frame(world: &World, kind: u8, input: &mut Input<'_>) -> Vec<u8> {
+    match kind {
         0 => {
             let len = usize::from(input.u16() % 1_600);
             input.bytes(len).to_vec()
@@ -35,12 +50,6 @@ pub fn frame(world: &World, input: &mut Input<'_>) -> Vec<u8> {
         4 => icmp_error(world, input),
         5 => arp(input),
         6 => neighbor_discovery(input),
-        7 => {
-            let (which, cut) = (input.byte(), usize::from(input.u16() % 600));
-            let whole = segment(world, input);
-            let [first, second] = fragments(&whole, cut, u16::from(which >> 4));
-            if which & 1 == 0 { first } else { second }
-        }
         8 => {
             let (next, len) = (input.byte(), usize::from(input.byte() % 64));
             let mut frame = wrapped(&segment(world, input), next, input.bytes(len));
@@ -231,7 +240,7 @@ fn neighbor_discovery(input: &mut Input<'_>) -> Vec<u8> {
 pub fn burst(world: &mut World, input: &mut Input<'_>) {
     let count = input.byte();
     let count = if count & 0xf0 == 0 { count & 15 } else { 1 };
-    let frames: Vec<_> = (0..count).map(|_| frame(world, input)).collect();
+    let frames: Vec<_> = (0..count).flat_map(|_| frames(world, input)).collect();
     world.input(&frames);
 }
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, RxFrame, Stack, StackConfig,
-    StackCounters, State, Steering, SynCookies, TcbStatus, Timers,
+    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, REASSEMBLED_BYTES_MAX,
+    RxFrame, Stack, StackConfig, StackCounters, State, Steering, SynCookies, TcbStatus, Timers,
 };
 
 use super::packet::{OUR_IPV4, OUR_IPV6, OUR_MAC, PEER_IPV4, PEER_IPV6, PEER_MAC, flag, sum};
@@ -120,12 +120,18 @@ impl World {
         }
     }
 
-    /// Frames in one burst.
+    /// Frames in one burst, and what became whole by them.
     pub fn input(&mut self, frames: &[Vec<u8>]) {
         let burst: Vec<RxFrame<'_>> =
             frames.iter().map(|bytes| RxFrame { bytes, checksum_verified: false }).collect();
         self.stack.input(self.now_ns, &burst);
         self.events(&burst);
+        let mut room = [0; REASSEMBLED_BYTES_MAX];
+        while let Some(len) = self.stack.poll_reassembled(&mut room) {
+            let whole = [RxFrame { bytes: &room[..len], checksum_verified: false }];
+            self.stack.input(self.now_ns, &whole);
+            self.events(&whole);
+        }
     }
 
     /// Everything the stack has to say.

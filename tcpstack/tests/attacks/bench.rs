@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 
 use superpage::{Placement, TierPolicy};
 use tcpstack::{
-    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, RxFrame, Stack, StackConfig,
-    StackCounters, Steering, Timers,
+    ConnId, Event, Features, FrameSink, IpCidr, Limits, NeighborNews, REASSEMBLED_BYTES_MAX,
+    RxFrame, Stack, StackConfig, StackCounters, Steering, Timers,
 };
 
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -277,8 +277,16 @@ impl Bench {
         self.sent()
     }
 
-    /// One burst, and nothing else.
+    /// One burst, what became whole by it, and nothing else.
     pub(crate) fn input(&mut self, frames: &[Vec<u8>]) {
+        self.burst(frames);
+        let mut room = [0; REASSEMBLED_BYTES_MAX];
+        while let Some(len) = self.stack.poll_reassembled(&mut room) {
+            self.burst(&[room[..len].to_vec()]);
+        }
+    }
+
+    fn burst(&mut self, frames: &[Vec<u8>]) {
         let burst: Vec<RxFrame<'_>> =
             frames.iter().map(|bytes| RxFrame { bytes, checksum_verified: false }).collect();
         self.stack.input(self.now_ns, &burst);

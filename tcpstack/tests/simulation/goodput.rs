@@ -8,7 +8,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use tcpstack::{
-    CongestionControl, ConnId, Event, Features, FrameSink, Limits, RxFrame, Stack, Timers,
+    CongestionControl, ConnId, Event, Features, FrameSink, Limits, REASSEMBLED_BYTES_MAX, RxFrame,
+    Stack, Timers,
 };
 
 use crate::link::{Frame, Impairment, Link};
@@ -147,6 +148,8 @@ impl Transfer {
                 .collect();
             self.stack.input(now_ns, &frames);
             self.drain(now_ns);
+            let whole = self.stack.poll_reassembled(&mut [0; REASSEMBLED_BYTES_MAX]);
+            assert_eq!(whole, None, "no link of these cuts packets");
         }
         let due: Vec<ConnId> =
             self.wheel.iter().filter(|due| *due.1 <= now_ns).map(|due| *due.0).collect();

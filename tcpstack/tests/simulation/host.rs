@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tcpstack::{CloseReason, ConnId, Event, FrameSink, RxFrame, Stack, State};
+use tcpstack::{
+    CloseReason, ConnId, Event, FrameSink, REASSEMBLED_BYTES_MAX, RxFrame, Stack, State,
+};
 
 use crate::link::Frame;
 use crate::program::{Applications, Habits, Program};
@@ -58,6 +60,18 @@ impl Host {
         true
     }
 
+    /// A burst, and what became whole by it.
+    fn input(&mut self, now_ns: u64, frames: &[RxFrame<'_>]) {
+        self.stack.input(now_ns, frames);
+        self.drain(now_ns, frames);
+        let mut room = [0; REASSEMBLED_BYTES_MAX];
+        while let Some(len) = self.stack.poll_reassembled(&mut room) {
+            let whole = [RxFrame { bytes: &room[..len], checksum_verified: false }];
+            self.stack.input(now_ns, &whole);
+            self.drain(now_ns, &whole);
+        }
+    }
+
     /// One turn: frames, timers, programs, output.
     pub(crate) fn turn(&mut self, now_ns: u64, incoming: &[Frame]) -> Vec<Vec<u8>> {
         let mut rest = incoming;
@@ -68,8 +82,7 @@ impl Host {
                 .iter()
                 .map(|frame| RxFrame { bytes: &frame.bytes, checksum_verified: false })
                 .collect();
-            self.stack.input(now_ns, &frames);
-            self.drain(now_ns, burst);
+            self.input(now_ns, &frames);
         }
         while let Some((at_ns, conn)) = self.wheel.first().copied().filter(|due| due.0 <= now_ns) {
             self.wheel.remove(&(at_ns, conn));
@@ -104,7 +117,7 @@ impl Host {
         [output, tick, wheel, self.stack.next_expiry()].into_iter().flatten().min()
     }
 
-    fn drain(&mut self, now_ns: u64, burst: &[Frame]) {
+    fn drain(&mut self, now_ns: u64, burst: &[RxFrame<'_>]) {
         while let Some(event) = self.stack.poll_event() {
             self.on_event(now_ns, event, burst);
         }
@@ -124,7 +137,7 @@ impl Host {
         self.programs.get_mut(&conn).expect("an event of a connection that was begun, not closed")
     }
 
-    fn on_event(&mut self, now_ns: u64, event: Event, burst: &[Frame]) {
+    fn on_event(&mut self, now_ns: u64, event: Event, burst: &[RxFrame<'_>]) {
         match event {
             Event::Accepted { conn, .. } => {
                 let mut program = self.applications.begin();
