@@ -27,6 +27,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--against", choices=("appliance", "linux"), default="appliance")
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--veth", action="store_true",
+                        help="the appliance on a packet socket behind a veth, not on a tap")
     parser.add_argument("--jobs", type=int, default=48, help="checks at the same time")
     parser.add_argument("--list", action="store_true", help="name the checks and end")
     parser.add_argument("--json", type=pathlib.Path, help="write the verdicts there")
@@ -45,7 +47,8 @@ def main():
         return 0
     with cleaned_up() as stack:
         name = f"p{os.getpid()}"
-        target = Linux(name) if options.against == "linux" else Trunkline(name, options.shards)
+        target = (Linux(name) if options.against == "linux"
+                  else Trunkline(name, options.shards, options.veth))
         stack.callback(target.stop)
         target.start()
         link = target.link()

@@ -37,6 +37,9 @@ class Target:
         self.mac = self._learn(link, "ARP", lambda host: host.send_arp(1),
                                lambda frame: frame.kind == "arp" and frame.operation == 2)
         self.link_local = link_local_of(self.mac)
+        # Its IPv6 addresses are its own after duplicate address detection only.
+        self._learn(link, "NDP", lambda host: host.send_solicitation(self.ip6),
+                    lambda frame: frame.kind == "icmpv6" and frame.type == 136)
         return link
 
     def _learn(self, link, what, ask, wanted):
@@ -108,23 +111,36 @@ class Linux(Target):
 
 
 class Trunkline(Target):
-    """The built appliance on a tap, with echo at port 7."""
+    """The built appliance with echo at port 7, on a tap or on a packet socket behind a veth."""
 
     kind = "trunkline"
 
-    def __init__(self, name, shards):
+    def __init__(self, name, shards, on_veth):
         super().__init__(name)
-        self._shards, self._appliance = shards, None
+        self._shards, self._on_veth, self._appliance = shards, on_veth, None
         self._profile = TARGET / f"prober-{name}.toml"
         text = (ROOT / "hwconfig/profiles/dev-tap.toml").read_text(encoding="utf-8")
         old = 'addresses = ["10.77.0.1/24"'
         if old not in text:
             raise Failure("dev-tap.toml has another address than the prober knows")
         new = f'addresses = ["{ADDRESS4}/{BITS4}", "{ADDRESS6}/{BITS6}"'
-        self._profile.write_text(text.replace(old, new), encoding="utf-8")
+        text = text.replace(old, new)
+        if on_veth:
+            text = text.replace('"net_tap0"', '"net_af_packet0"').replace(
+                "--vdev=net_tap0,iface=tl-{instance},mac=02:54:4c:00:00:02",
+                "--vdev=net_af_packet0,iface=server")
+        self._profile.write_text(text, encoding="utf-8")
 
     def start(self):
-        self._appliance = Appliance(self.name, self._shards, self._profile)
+        self._appliance = Appliance(self.name, self._shards, self._profile,
+                                    make_link=self._make_veth if self._on_veth else None)
+
+    def _make_veth(self, namespace):
+        """The appliance's end has another Ethernet address than the appliance, like a tap."""
+        run("ip", "-n", namespace, "link", "add", self.interface, "type", "veth",
+            "peer", "name", "server")
+        for device in (self.interface, "server"):
+            run("ip", "-n", namespace, "link", "set", device, "promisc", "on", "up")
 
     def stop(self):
         if self._appliance:
