@@ -268,7 +268,7 @@ class Host:
 
     def alive(self):
         """The target still answers this host."""
-        for _ in range(3):
+        for _ in range(5):
             try:
                 return self.pong(self.ping())
             except Failure:

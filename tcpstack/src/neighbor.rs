@@ -288,9 +288,9 @@ impl Neighbors {
         place.has_mac().then_some(place.mac)
     }
 
-    /// A question is about to be asked for a packet that will not come again. It takes the place of
-    /// the oldest one, if there are too many: forged senders do not answer, and whoever is real
-    /// answers the newest question at once.
+    /// A question is about to be asked for the first time. It takes the place of the oldest one, if
+    /// there are too many: forged senders do not answer, and whoever is real answers the newest
+    /// question at once.
     pub(crate) fn make_room_to_ask(&mut self, address: IpAddr) {
         if self.asking.len() == ASKING_MAX && self.find(&ip::octets(address)).is_none() {
             self.forget(usize::from(self.asking[0]));

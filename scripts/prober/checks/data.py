@@ -314,7 +314,7 @@ def window_does_not_shrink(host):
             slack = 1 << scale
             need(edge is None or not wire.after(edge, now + slack), "the window shrank")
             edge = now if edge is None or wire.after(now, edge) else edge
-        client.rcv = frame.seq + len(frame.data)
+            client.rcv = frame.seq + len(frame.data)
 
 
 @check("RFC 9293 §3.8.4", BOTH)

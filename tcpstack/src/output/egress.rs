@@ -26,6 +26,8 @@ pub(super) struct Egress<'a, S> {
     pub(super) counters: &'a mut StackCounters,
     /// Where a packet waits for its next hop's address; `None`: its sender has a timer for it.
     pub(super) held: Option<&'a mut Held>,
+    /// It was asked for the next hop before, in vain, and does not ask in place of others.
+    pub(super) is_patient: bool,
     pub(super) sink: &'a mut S,
 }
 
@@ -155,7 +157,7 @@ impl<S: FrameSink> Egress<'_, S> {
     /// The MAC address of a packet's next hop, and its place in the table.
     fn resolve(&mut self, header: &ip::Header, hint: u16) -> Option<(Mac, u16)> {
         let known = self.settings.next_hop(header.destination).and_then(|hop| {
-            if self.held.is_some() {
+            if !self.is_patient {
                 self.neighbors.make_room_to_ask(hop);
             }
             let resolution = self.neighbors.resolve(self.now_ns, hop, hint);

@@ -99,7 +99,12 @@ impl Stack {
         self.output_ndp(sink)
     }
 
-    fn egress<'a, S: FrameSink>(&'a mut self, now_ns: u64, sink: &'a mut S) -> Egress<'a, S> {
+    fn egress<'a, S: FrameSink>(
+        &'a mut self,
+        now_ns: u64,
+        is_patient: bool,
+        sink: &'a mut S,
+    ) -> Egress<'a, S> {
         Egress {
             now_ns,
             settings: &self.settings,
@@ -108,6 +113,7 @@ impl Stack {
             ndp: &mut self.ndp,
             counters: &mut self.counters,
             held: None,
+            is_patient,
             sink,
         }
     }
@@ -173,6 +179,7 @@ impl Stack {
                 ndp: &mut self.ndp,
                 counters: &mut self.counters,
                 held: Some(&mut self.held),
+                is_patient: false,
                 sink: &mut *sink,
             };
             let known = self.paths.estimate(now_ns, &ip::octets(waiting.remote));
@@ -214,6 +221,7 @@ impl Stack {
                 ndp: &mut self.ndp,
                 counters: &mut self.counters,
                 held: Some(&mut self.held),
+                is_patient: false,
                 sink: &mut *sink,
             };
             if egress.segment(header, NO_HINT, 0, |_| {}) == Sent::NoRoom {
@@ -229,14 +237,10 @@ impl Stack {
         while let Some(index) = self.syns.next_output() {
             let Some(entry) = self.syns.get(index) else { break };
             let header = syn_ack(entry, &self.settings, timestamp);
-            if entry.has_waited == 0 {
-                // Whoever does not answer has to wait from then on.
-                let hop = self.settings.next_hop(header.key.remote_ip());
-                if let Some(hop) = hop {
-                    self.neighbors.make_room_to_ask(hop);
-                }
-            }
-            match self.egress(now_ns, sink).segment(&header, NO_HINT, 0, |_| {}) {
+            // Whoever does not answer has to wait from then on.
+            let has_waited = entry.has_waited != 0;
+            let mut egress = self.egress(now_ns, has_waited, sink);
+            match egress.segment(&header, NO_HINT, 0, |_| {}) {
                 Sent::NoRoom => return Err(NoRoom),
                 Sent::Done(_) => self.syns.sent(now_ns, index, true),
                 Sent::Unresolved => self.syns.sent(now_ns, index, false),
@@ -285,6 +289,7 @@ impl Stack {
                 ndp: &mut self.ndp,
                 counters: &mut self.counters,
                 held: None,
+                is_patient: false,
                 sink,
             },
         };
