@@ -3,6 +3,7 @@
 use tcpstack::{CongestionControl, Ecn, Features, Limits, Stack, SynCookies, Timers};
 
 use crate::link::Impairment;
+use crate::peer;
 use crate::program::Habits;
 use crate::wire::{self, End};
 
@@ -97,6 +98,15 @@ impl Scenario {
         };
         let family = [Family::Ipv4, Family::Ipv6, Family::Both][random.usize(..3)];
         let is_scarce = random.u8(..4) == 0;
+        let mut limits = [limits(random, is_scarce), limits(random, is_scarce)];
+        if has_smoltcp {
+            // Its sockets repeat their SYNs all at the same time, after a minute in the end.
+            limits[0].syn_entries = limits[0].syn_entries.max(peer::SOCKETS as u32);
+        }
+        // Where a connection ends early, its peer's next segment opens a cookie again, with the same
+        // numbers and another application: what is gone is not remembered.
+        let is_restart = matches!(mishap, Mishap::Restart { .. });
+        let has_cookies = !habits.has_rude && !is_restart;
         Self {
             seed,
             links,
@@ -105,10 +115,10 @@ impl Scenario {
             connections,
             pause_max_ms: [0, 10, 1_000][random.usize(..3)],
             habits,
-            limits: [limits(random, is_scarce), limits(random, is_scarce)],
+            limits,
             timers: timers(mishap),
             family,
-            features: features(random),
+            features: features(random, has_cookies),
             narrowing: narrowing(random, family, has_smoltcp),
             mishap,
             is_scarce,
@@ -124,10 +134,7 @@ impl Scenario {
 
     /// Whether every connection between two polite ends must end in order.
     pub(crate) fn is_orderly(&self) -> bool {
-        // With cookies, the peer's next segment opens again what ended before it had read anything.
-        let no_cookies = |features: &Features| features.syn_cookies == SynCookies::Never;
-        let is_final = !self.habits.has_rude || self.features.iter().all(no_cookies);
-        self.mishap == Mishap::None && is_final
+        self.mishap == Mishap::None
     }
 
     /// When everything must have ended, in virtual time.
@@ -147,9 +154,11 @@ impl Scenario {
         let portions = (self.habits.octets_max / self.habits.portion_max) as u64 * 4;
         let slept_ms = (portions / 40 + 4) * self.habits.sleep_max_ms + portions * 3;
         let quiet_ms = self.heals_ms.max(mishap_ms) + self.blackouts_ms.len() as u64 * 20_000;
-        // A rude peer's reset may be lost: then the state itself ends the connection.
-        let left_ms = if self.habits.has_rude { self.timers.fin_wait_2_ms.into() } else { 0 };
-        left_ms + quiet_ms + begun_ms + 2 * sent_ms + slept_ms + ENDS_MS
+        // What cookies opened again has a peer in TIME-WAIT. A rude peer's reset may be lost: then
+        // the state itself ends the connection.
+        let Timers { time_wait_ms, fin_wait_2_ms, .. } = self.timers;
+        let left_ms = if self.habits.has_rude { fin_wait_2_ms } else { time_wait_ms };
+        u64::from(left_ms) + quiet_ms + begun_ms + 2 * sent_ms + slept_ms + ENDS_MS
     }
 }
 
@@ -220,11 +229,12 @@ fn limits(random: &mut fastrand::Rng, is_scarce: bool) -> Limits {
     }
 }
 
-fn features(random: &mut fastrand::Rng) -> [Features; 2] {
+fn features(random: &mut fastrand::Rng, has_cookies: bool) -> [Features; 2] {
     let mut both = [Features::default(); 2];
     for features in &mut both {
         let cookies = [SynCookies::WhenFull, SynCookies::Always, SynCookies::Never];
-        features.syn_cookies = cookies[random.usize(..8).min(2)];
+        let choice = random.usize(..8).min(2);
+        features.syn_cookies = if has_cookies { cookies[choice] } else { SynCookies::Never };
         let controls = [CongestionControl::Cubic, CongestionControl::NewReno];
         features.congestion_control = controls[random.usize(..2)];
         features.ecn = [Ecn::Off, Ecn::Accept, Ecn::Request][random.usize(..3)];
@@ -248,7 +258,7 @@ fn timers(mishap: Mishap) -> Timers {
     // With these losses FINs need many attempts; nobody shall give up before.
     let patient = Timers {
         rto_max_ms: 10_000,
-        time_wait_ms: 600_000,
+        time_wait_ms: 120_000,
         fin_wait_2_ms: 300_000,
         user_timeout_ms: 1_000_000,
         connect_timeout_ms: 600_000,
