@@ -15,7 +15,7 @@
 //! | land: both ends are ours | dropped | `drop_ipv4_source`, `drop_ipv6_source` | `malformed.rs`, `attacks/land` |
 //! | from or to broadcast and multicast, martians | dropped without an answer (RFC 1122 §4.2.3.10) | `drop_ipv4_source`, `drop_ipv4_destination`, `drop_ethernet_destination` | `malformed.rs` |
 //! | NULL, XMAS, SYN FIN, SYN RST | open nothing, and get no answer from a listener; a closed port resets as RFC 9293 §3.10.7.1 has it | `drop_tcp_listen`, `drop_tcp_ack_missing` | `malformed.rs`, `attacks/xmas_*` |
-//! | port 0 | dropped | `drop_tcp_port` | `malformed.rs` |
+//! | from port 0 | dropped; to port 0: reset | `drop_tcp_port` | `malformed.rs` |
 //!
 //! # Blind: the attacker does not see the connection
 //!

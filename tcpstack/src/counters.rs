@@ -102,7 +102,7 @@ counters! {
         drop_tcp_options: frames,
         /// Frames dropped: wrong TCP checksum.
         drop_tcp_checksum: frames,
-        /// Frames dropped: TCP to or from port 0.
+        /// Frames dropped: TCP from port 0.
         drop_tcp_port: frames,
         /// Frames dropped: SYNs, and last ACKs, after `refuse_new`; reset.
         drop_tcp_refused: frames,

@@ -94,7 +94,8 @@ pub(crate) fn parse(bytes: &[u8], origin: &Origin) -> Result<Segment, Drop> {
         }
     }
     let (remote_port, local_port) = (packet.src_port(), packet.dst_port());
-    if remote_port == 0 || local_port == 0 {
+    // RFC 6335 §6: reserved. Port 0 of ours is closed like others; one of the peer's cannot be answered.
+    if remote_port == 0 {
         return Err(Drop::TcpPort);
     }
     let header_bytes = usize::from(packet.header_len());

@@ -206,7 +206,7 @@ fn tcp_headers_that_overrun_or_lie_are_dropped() {
         let frame = with_tcp(&victim.next(b"evil"), |tcp| tcp[12] = words << 4);
         victim.assert_dropped("header length", frame, |counters| counters.drop_tcp_malformed);
     }
-    for ports in [(0, 7), (4_000, 0), (0, 0)] {
+    for ports in [(0, 7), (0, 0)] {
         let frame = Packet { ports, ..packet(0, SYN, 1, 0) }.frame();
         victim.assert_dropped("port 0", frame, |counters| counters.drop_tcp_port);
     }
