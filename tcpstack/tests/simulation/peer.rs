@@ -10,7 +10,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 use tcpstack::CloseReason;
 
-use crate::frame::{flag, segment};
+use crate::frame::{Segment, flag, segment};
 use crate::link::{ETHERNET_BYTES, Frame};
 use crate::program::{Applications, Habits, Program};
 use crate::wire::{End, MTU, PORT, PREFIX_IPV4, PREFIX_IPV6};
@@ -26,12 +26,16 @@ pub(crate) struct Peer {
     applications: Applications,
     next_port: u16,
     wakes_ns: Option<u64>,
+    /// It has forgotten to send something again.
+    pub(crate) has_stalled: bool,
 }
 
 /// A socket and the program on its connection.
 struct Slot {
     handle: SocketHandle,
     program: Option<Program>,
+    /// When its connection had nothing to send, or sent.
+    moved_ns: u64,
 }
 
 impl Peer {
@@ -58,6 +62,7 @@ impl Peer {
             applications: Applications::new(run, end.0, habits),
             next_port: 49_152,
             wakes_ns: None,
+            has_stalled: false,
         }
     }
 
@@ -115,6 +120,7 @@ impl Peer {
             self.interface.poll(instant(now_ns), &mut self.wire, &mut self.sockets);
             self.work(now_ns);
         }
+        self.look_for_stalls(now_ns);
         let at = self.interface.poll_at(instant(now_ns), &self.sockets);
         let timer_ns = at.map(|at| u64::try_from(at.total_micros()).expect("not negative") * 1_000);
         let naps = self.slots.iter().filter_map(|slot| slot.program.as_ref());
@@ -137,6 +143,24 @@ impl Peer {
 
     pub(crate) fn next_ns(&self) -> Option<u64> {
         self.wakes_ns
+    }
+
+    /// Once in thousands of runs smoltcp leaves what was beyond a window that closed, when that opens
+    /// again, and no timer is armed. Such a connection is ended here.
+    fn look_for_stalls(&mut self, now_ns: u64) {
+        let sent: Vec<_> = self.wire.tx.iter().filter_map(|bytes| segment(bytes)).collect();
+        for slot in &mut self.slots {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(slot.handle);
+            let remote = socket.remote_endpoint();
+            let has_sent =
+                |segment: &Segment| segment.octets > 0 && remote == Some(segment.dst.into());
+            if socket.send_queue() == 0 || sent.iter().any(has_sent) {
+                slot.moved_ns = now_ns;
+            } else if now_ns - slot.moved_ns > STALL_NS {
+                socket.abort();
+                self.has_stalled = true;
+            }
+        }
     }
 
     fn work(&mut self, now_ns: u64) {
@@ -177,7 +201,9 @@ impl Slot {
             tcp::SocketBuffer::new(vec![0; bytes])
         };
         let mut socket = tcp::Socket::new(buffer(), buffer());
-        socket.set_keep_alive(Some(Duration::from_secs(60)));
+        // Its probes carry an octet of garbage, even while the octet of that number is on its way: so
+        // they come when the wire has long been good.
+        socket.set_keep_alive(Some(Duration::from_secs(200)));
         socket.set_timeout(Some(Duration::from_secs(1_000)));
         socket.set_nagle_enabled(random.bool());
         socket.set_tsval_generator(random.bool().then_some(milliseconds));
@@ -186,7 +212,7 @@ impl Slot {
             1 => tcp::CongestionControl::Reno,
             _ => tcp::CongestionControl::Cubic,
         });
-        Slot { handle: sockets.add(socket), program: None }
+        Slot { handle: sockets.add(socket), program: None, moved_ns: 0 }
     }
 }
 
@@ -278,5 +304,7 @@ impl TxToken for Sending<'_> {
     }
 }
 
+/// Longer than its longest time-out, shorter than its keep-alive.
+const STALL_NS: u64 = 150_000_000_000;
 /// Connections of the peer at the same time.
 pub(crate) const SOCKETS: usize = 16;

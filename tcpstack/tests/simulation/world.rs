@@ -68,7 +68,8 @@ impl World {
         // Where chunks are short, they are taken back from whoever does not move.
         let has_stalled = self.nodes.iter().any(|node| match node {
             Node::Ours { host, .. } => host.stack.counters().tcp_stalled > 0,
-            Node::Smoltcp(_) | Node::Gone => false,
+            Node::Smoltcp(peer) => peer.has_stalled,
+            Node::Gone => false,
         });
         for (number, node) in self.nodes.iter().enumerate() {
             if let Node::Ours { host, .. } = node {
