@@ -43,7 +43,7 @@ fn interrupt_stops_both_processes() {
     assert!(!is_alive(dataplane));
     let said = running.said();
     assert!(said.contains("dataplane: stand-in: hello"), "{said}");
-    assert!(said.contains("s: 10.77.0.1, ports 1883 (mqtt), 7 (echo)"), "{said}");
+    assert!(said.contains("s: 10.77.0.1 and fd54:4c::1, ports 1883 (mqtt), 7 (echo)"), "{said}");
     assert!(said.contains("stopped after"), "{said}");
 }
 
