@@ -12,11 +12,11 @@
 
 use std::collections::VecDeque;
 
-use siphasher::sip::SipHasher13;
 use superpage::{Array, Placement, RegionError, Tier, record};
 
 use crate::counters::Drop;
 use crate::ethernet::Mac;
+use crate::sets::Sets;
 
 record! {
     /// A datagram of which some fragments are here.
@@ -113,7 +113,7 @@ pub(crate) enum Taken {
 pub(crate) struct Fragments {
     datagrams: Array<Datagram>,
     payloads: Array<[u8; DATAGRAM_BYTES_MAX]>,
-    hasher: SipHasher13,
+    sets: Sets<WAYS>,
     /// Places with a complete datagram, in the order of completion.
     complete: VecDeque<u32>,
     collecting: u32,
@@ -128,11 +128,12 @@ impl Fragments {
         secret: &[u8; 16],
         placement: Placement,
     ) -> Result<Self, RegionError> {
-        let places = (capacity as usize / WAYS).max(1) * WAYS;
+        let sets = Sets::new(capacity, secret);
+        let places = sets.places();
         Ok(Self {
             datagrams: Array::create("fragments", places, placement)?,
             payloads: Array::create("fragment-payloads", places, placement)?,
-            hasher: SipHasher13::new_with_key(secret),
+            sets,
             complete: VecDeque::with_capacity(places),
             collecting: 0,
             evicted: 0,
@@ -289,8 +290,8 @@ impl Fragments {
     }
 
     fn find(&self, fragment: &Fragment<'_>) -> Option<usize> {
-        let set = self.set(&fragment.source);
-        (set..set + WAYS).find(|at| {
+        let mut set = self.sets.of(&fragment.source);
+        set.find(|at| {
             let datagram = &self.datagrams[*at];
             datagram.stage != Stage::Free as u8
                 && datagram.id == fragment.id
@@ -303,12 +304,12 @@ impl Fragments {
 
     /// A place for a new datagram, made by giving up the oldest of its set if need be.
     fn begin(&mut self, now_ns: u64, fragment: &Fragment<'_>) -> usize {
-        let set = self.set(&fragment.source);
+        let set = self.sets.of(&fragment.source);
         let rank = |at: &usize| {
             let datagram = &self.datagrams[*at];
             (datagram.stage != Stage::Free as u8, datagram.expires_ns)
         };
-        let at = (set..set + WAYS).min_by_key(rank).expect("a set has places");
+        let at = set.min_by_key(rank).expect("a set has places");
         self.evicted += u64::from(!self.is_at(at, Stage::Free));
         self.free(at as u32);
         let life_ns = if is_ipv4(&fragment.source) { IPV4_LIFE_NS } else { IPV6_LIFE_NS };
@@ -325,11 +326,6 @@ impl Fragments {
         self.next_expiry_ns = self.next_expiry_ns.min(now_ns + life_ns);
         self.collecting += 1;
         at
-    }
-
-    fn set(&self, source: &[u8; 16]) -> usize {
-        let sets = self.datagrams.len() / WAYS;
-        self.hasher.hash(source) as usize % sets * WAYS
     }
 }
 

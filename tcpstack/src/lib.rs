@@ -55,7 +55,7 @@
 //! | what goes out | `output`: `plan` decides, `connection` does, `egress` frames; `answers` without a TCB; `held` until their next hop is known |
 //! | what is lost, and how fast to send | `recovery` (the order of it), `rack`, `prr`, `congestion`, `cubic`, `hystart`, `ecn` |
 //! | numbers | `rtt`, `rto`, `window`, `isn` |
-//! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in), `queue` |
+//! | plumbing | `context` (what one connection's handling may touch), `list`, `places` (which list a connection waits in), `queue`, `sets` (places for a key) |
 //!
 //! Input never sends and output never decides about input: they meet in flags of the TCB. Protocol
 //! rules return values (`OnListen`, `OnTimeWait`, `Verdict`, `Plan`, `Then`), and one caller carries
@@ -188,6 +188,7 @@ mod scoreboard;
 mod segment;
 mod send_buffer;
 mod seq;
+mod sets;
 mod settings;
 mod stack;
 mod status;

@@ -18,11 +18,11 @@
 
 use std::net::IpAddr;
 
-use siphasher::sip::SipHasher13;
 use superpage::{Array, Placement, RegionError, Tier, record};
 
 use crate::ethernet::{BROADCAST, Mac};
 use crate::ip;
+use crate::sets::Sets;
 
 record! {
     /// One neighbour.
@@ -118,7 +118,7 @@ pub(crate) struct Claim {
 #[derive(Debug)]
 pub(crate) struct Neighbors {
     places: Array<Neighbor>,
-    hasher: SipHasher13,
+    sets: Sets<WAYS>,
     known: u32,
     /// Places that are asked for.
     asking: Vec<u16>,
@@ -133,10 +133,11 @@ impl Neighbors {
         secret: &[u8; 16],
         placement: Placement,
     ) -> Result<Self, RegionError> {
-        let places = (capacity as usize / WAYS).max(1) * WAYS;
+        let sets = Sets::new(capacity, secret);
+        let places = sets.places();
         Ok(Self {
             places: Array::create("neighbors", places, placement)?,
-            hasher: SipHasher13::new_with_key(secret),
+            sets,
             known: 0,
             asking: Vec::with_capacity(ASKING_MAX),
             evicted: 0,
@@ -351,9 +352,9 @@ impl Neighbors {
 
     /// The place in the set of `address` that is worth least.
     fn first_to_go(&self, address: &[u8; 16]) -> usize {
-        let set = self.set(address);
+        let set = self.sets.of(address);
         let rank = |at: &usize| (self.places[*at].knowledge, self.places[*at].used_ns);
-        (set..set + WAYS).min_by_key(rank).expect("a set has places")
+        set.min_by_key(rank).expect("a set has places")
     }
 
     fn forget(&mut self, at: usize) {
@@ -375,16 +376,11 @@ impl Neighbors {
     }
 
     fn find(&self, address: &[u8; 16]) -> Option<usize> {
-        let set = self.set(address);
-        (set..set + WAYS).find(|at| {
+        let mut set = self.sets.of(address);
+        set.find(|at| {
             let place = &self.places[*at];
             place.address == *address && !place.is(Knowledge::Free)
         })
-    }
-
-    fn set(&self, address: &[u8; 16]) -> usize {
-        let sets = self.places.len() / WAYS;
-        self.hasher.hash(address) as usize % sets * WAYS
     }
 }
 

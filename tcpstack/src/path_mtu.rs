@@ -15,10 +15,10 @@
 
 pub(crate) mod narrowing;
 
-use siphasher::sip::SipHasher13;
 use superpage::{Array, NIL, Placement, RegionError, Tier, record};
 
 use crate::seq::SeqNum;
+use crate::sets::Sets;
 
 record! {
     /// What is known of the path to one destination.
@@ -80,7 +80,7 @@ pub(crate) enum Doubt {
 #[derive(Debug)]
 pub(crate) struct Paths {
     places: Array<Path>,
-    hasher: SipHasher13,
+    sets: Sets<WAYS>,
     used: u32,
 }
 
@@ -90,12 +90,9 @@ impl Paths {
         secret: &[u8; 16],
         placement: Placement,
     ) -> Result<Self, RegionError> {
-        let places = (capacity as usize / WAYS).max(1) * WAYS;
-        Ok(Self {
-            places: Array::create("paths", places, placement)?,
-            hasher: SipHasher13::new_with_key(secret),
-            used: 0,
-        })
+        let sets = Sets::new(capacity, secret);
+        let places = sets.places();
+        Ok(Self { places: Array::create("paths", places, placement)?, sets, used: 0 })
     }
 
     /// Destinations of which anything was ever learnt.
@@ -181,8 +178,8 @@ impl Paths {
         if self.used == 0 {
             return None;
         }
-        let set = self.set(address);
-        (set..set + WAYS).find(|at| self.places[*at].address == *address)
+        let mut set = self.sets.of(address);
+        set.find(|at| self.places[*at].address == *address)
     }
 
     /// The place of `address`, made by forgetting the oldest estimate of its set if need be.
@@ -190,21 +187,16 @@ impl Paths {
         if let Some(at) = self.find(address) {
             return at;
         }
-        let set = self.set(address);
+        let set = self.sets.of(address);
         let rank = |at: &usize| {
             let path = &self.places[*at];
             (path.address != [0; 16], path.since_ns)
         };
-        let at = (set..set + WAYS).min_by_key(rank).expect("a set has places");
+        let at = set.min_by_key(rank).expect("a set has places");
         self.used += u32::from(self.places[at].address == [0; 16]);
         self.places[at] =
             Path { address: *address, doubt_conn: NIL, ..superpage::Record::zeroed() };
         at
-    }
-
-    fn set(&self, address: &[u8; 16]) -> usize {
-        let sets = self.places.len() / WAYS;
-        self.hasher.hash(address) as usize % sets * WAYS
     }
 }
 

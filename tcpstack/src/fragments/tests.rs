@@ -165,8 +165,9 @@ fn datagram_that_stays_incomplete_is_given_up_and_reported_by_its_first_fragment
 #[test]
 fn flood_of_one_source_evicts_its_own_oldest() {
     let mut table = table(64);
-    let other =
-        (3..=255).find(|last| table.set(&ipv4(*last)) != table.set(&ipv4(2))).expect("another set");
+    let other = (3..=255)
+        .find(|last| table.sets.of(&ipv4(*last)) != table.sets.of(&ipv4(2)))
+        .expect("another set");
     table.take(0, &Fragment { source: ipv4(other), ..fragment(0, &[1; 24], true) }).expect("taken");
     for id in 0..100 {
         let taken = table.take(id.into(), &Fragment { id, ..fragment(0, &[1; 24], true) });
